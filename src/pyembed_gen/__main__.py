@@ -1,0 +1,7 @@
+"""``python -m pyembed_gen``."""
+
+import sys
+
+from pyembed_gen.cli import main
+
+sys.exit(main())

@@ -1,0 +1,474 @@
+"""The command line: parses, calls the pipeline, prints. Errors are one line and an exit code."""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from pyembed_gen import cache as cache_
+from pyembed_gen import matrix as matrix_
+from pyembed_gen import pipeline, terminal
+from pyembed_gen.cache import Cache
+from pyembed_gen.download import Policy
+from pyembed_gen.errors import ArchiveError, PyembedError, UsageError
+from pyembed_gen.pipeline import Preview, Result, Settings
+from pyembed_gen.plan import Request
+from pyembed_gen.terminal import human_bytes
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 done, 2 usage or matrix, 3 fetch, 4 archive or manifest, 5 write, 130 interrupted. A bug raises.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        cli.main(args=arguments, prog_name="pyembed-gen", standalone_mode=False)
+        sys.stdout.flush()
+    except PyembedError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _fail(error.format_message(), UsageError.exit_code)
+    except click.ClickException as error:
+        hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "pyembed-gen"
+        return _fail(f"{error.format_message()} Try '{hint} --help'.", UsageError.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted; what was there before is unchanged", _INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"pyembed-gen: error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + signal.SIGTERM)
+
+
+class _DefaultToGenerate(click.Group):
+    """A group that takes ``pyembed-gen --option`` for ``pyembed-gen generate --option``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version", "-h")):
+            args = ["generate", *args]
+        return super().parse_args(ctx, args)
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    config: Path | None
+    cache_dir: Path | None
+    quiet: bool
+    verbose: bool
+    as_json: bool
+
+    @property
+    def cache(self) -> Cache:
+        return Cache(self.cache_dir or cache_.default_root(os.environ))
+
+    def matrix(self) -> matrix_.Matrix:
+        return matrix_.load(self.config or matrix_.find(Path.cwd()))
+
+
+def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_PATH = click.Path(path_type=Path)
+_DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+_CACHE_DIR = click.option(
+    "--cache-dir", type=_PATH, metavar="DIR", help="Cache folder.  [default: $PYEMBED_CACHE or the system's]"
+)
+_WATCHING = _options(
+    click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and what --json asks for."),
+    click.option(
+        "-v", "--verbose", is_flag=True, help="Say more; with --dry-run, what is dropped by which rule."
+    ),
+)
+_GENERATE = _options(
+    click.option(
+        "--only-platforms",
+        "platforms",
+        multiple=True,
+        metavar="LIST",
+        help="goos/goarch[/variant], comma separated or repeated.  [default: all in matrix.toml]",
+    ),
+    click.option(
+        "--python",
+        "pythons",
+        multiple=True,
+        metavar="VERSION",
+        help="3.14 or 3.14.9, repeatable.  [default: the line in PRIMARY_PYTHON]",
+    ),
+    click.option(
+        "--pbs", default="", metavar="TAG", help="python-build-standalone release, such as 20261021."
+    ),
+    click.option(
+        "--source",
+        default="pbs",
+        show_default=True,
+        metavar="SOURCE",
+        help="pbs, host (the CPython that runs this command), an archive, or a folder with an unpacked one.",
+    ),
+    click.option(
+        "--mirror",
+        envvar="PYEMBED_MIRROR",
+        default="",
+        metavar="URL",
+        help="https, http or file base with <tag>/<asset> and <tag>/SHA256SUMS.  [env: PYEMBED_MIRROR]",
+    ),
+    click.option("--offline", is_flag=True, help="Use only the cache and file: URLs."),
+    click.option(
+        "--insecure", is_flag=True, help="Take an archive that no lock and no release has a sum for."
+    ),
+    click.option(
+        "--out",
+        type=_PATH,
+        metavar="DIR",
+        help="Where bundles go.  [default: [output] in matrix.toml; under go generate ./data]",
+    ),
+    click.option("--package", default="", metavar="NAME", help="Go package of the stubs.  [default: data]"),
+    click.option(
+        "--codec", type=click.Choice(matrix_.CODECS), help="How payloads are compressed.  [default: gzip]"
+    ),
+    click.option("--level", type=int, metavar="N", help="Level of the codec.  [default: gzip 10, zstd 22]"),
+    click.option(
+        "--config", type=_PATH, metavar="FILE", help="matrix.toml.  [default: nearest upwards, or shipped]"
+    ),
+    _CACHE_DIR,
+    click.option(
+        "--jobs", type=click.IntRange(1, 256), metavar="N", help="Threads.  [default: one per processor]"
+    ),
+    click.option("--force", is_flag=True, help="Make bundles that are up to date again."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing."),
+    _JSON,
+    _WATCHING,
+    _DEBUG,
+)
+
+
+@click.group(cls=_DefaultToGenerate, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pyembed-gen", prog_name="pyembed-gen")
+def cli() -> None:
+    """Turn a relocatable CPython into Go packages that embed it.
+
+    Without a command it generates: see `pyembed-gen generate --help` for the options of that.
+    """
+
+
+@cli.command()
+@_GENERATE
+def generate(
+    platforms: tuple[str, ...],
+    pythons: tuple[str, ...],
+    pbs: str,
+    source: str,
+    mirror: str,
+    offline: bool,
+    insecure: bool,
+    out: Path | None,
+    package: str,
+    codec: str | None,
+    level: int | None,
+    config: Path | None,
+    cache_dir: Path | None,
+    jobs: int | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    debug: bool,
+) -> None:
+    """Make bundles and their Go stubs."""
+    del debug
+    common = _Common(config, cache_dir, quiet, verbose, as_json)
+    request = Request(
+        platforms=_split(platforms, "--only-platforms"),
+        pythons=_split(pythons, "--python"),
+        pbs=pbs,
+        mirror=mirror,
+        out=out or (Path("data") if os.environ.get("GOPACKAGE") else None),
+        package=package,
+        codec=codec or "",
+        level=level,
+    )
+    settings = Settings(
+        cache=common.cache,
+        policy=Policy.from_environ(os.environ),
+        jobs=jobs or _processors(),
+        offline=offline,
+        insecure=insecure,
+        force=force,
+    )
+    matrix = common.matrix()
+    with terminal.watching(quiet=quiet) as progress:
+        if dry_run:
+            previews = pipeline.preview(matrix, request, source, settings, progress, deep=verbose)
+        else:
+            results = pipeline.generate(matrix, request, source, settings, progress)
+    if dry_run:
+        _print_previews(previews, common)
+    else:
+        _print_results(results, common)
+
+
+@cli.command()
+@click.argument("directory", type=_PATH, metavar="DIR")
+@_JSON
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@_DEBUG
+def verify(directory: Path, as_json: bool, quiet: bool, debug: bool) -> None:
+    """Check every payload byte of a bundle against its manifest.
+
+    DIR is a bundle, or a folder of bundles. Exit code 4 and a list of what differs if anything does.
+    """
+    from pyembed_gen import verify as verify_  # noqa: PLC0415 - each command loads what it needs
+
+    del debug
+    documents = []
+    damaged = 0
+    for path in verify_.bundles(directory):
+        manifest, differences = verify_.verify(path)
+        damaged += len(differences)
+        documents.append(
+            {
+                "directory": str(path),
+                "contentHash": manifest.content_hash,
+                "files": len(manifest.files),
+                "differences": [{"path": item.path, "problem": item.problem} for item in differences],
+            }
+        )
+        if not as_json:
+            for item in differences:
+                click.echo(f"{path / item.path}: {item.problem}")
+            if not quiet and not differences:
+                click.echo(f"{path}: {len(manifest.files)} files are what the manifest says")
+    if as_json:
+        _print_json({"bundles": documents})
+    if damaged:
+        raise ArchiveError(
+            f"verifying {directory}: {damaged} differences", hint="generate it again with --force"
+        )
+
+
+@cli.command()
+@click.argument("directory", type=_PATH, metavar="DIR")
+@_JSON
+@_DEBUG
+def inspect(directory: Path, as_json: bool, debug: bool) -> None:
+    """Show what is in a bundle, what takes the space, and what was left out by which rule."""
+    from pyembed_gen import inspect as inspect_  # noqa: PLC0415
+    from pyembed_gen import verify as verify_  # noqa: PLC0415
+
+    del debug
+    reports = [inspect_.inspect(path) for path in verify_.bundles(directory)]
+    if as_json:
+        _print_json({"bundles": [report.to_json() for report in reports]})
+    else:
+        click.echo("\n\n".join(report.to_text() for report in reports))
+
+
+@cli.group()
+def cache() -> None:
+    """Look after the cache of archives and compressed files."""
+
+
+@cache.command("dir")
+@_CACHE_DIR
+@_DEBUG
+def cache_dir(cache_dir: Path | None, debug: bool) -> None:
+    """Print the cache folder."""
+    del debug
+    click.echo(_Common(None, cache_dir, False, False, False).cache.root)
+
+
+@cache.command("size")
+@_CACHE_DIR
+@_JSON
+@_DEBUG
+def cache_size(cache_dir: Path | None, as_json: bool, debug: bool) -> None:
+    """Print what the cache takes."""
+    del debug
+    usage = cache_.usage(_Common(None, cache_dir, False, False, False).cache)
+    if as_json:
+        kinds = {kind: {"files": amount.files, "bytes": amount.bytes} for kind, amount in usage.kinds.items()}
+        _print_json({"kinds": kinds, "files": usage.total.files, "bytes": usage.total.bytes})
+        return
+    for kind, amount in usage.kinds.items():
+        click.echo(f"{kind}: {amount.files} files, {human_bytes(amount.bytes)}")
+    click.echo(f"total: {usage.total.files} files, {human_bytes(usage.total.bytes)}")
+
+
+@cache.command("prune")
+@_CACHE_DIR
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="DAYS",
+    help="Remove what was not used for so long.",
+)
+@_DEBUG
+def cache_prune(cache_dir: Path | None, older_than: float, debug: bool) -> None:
+    """Remove what was not used for a while."""
+    del debug
+    cache = _Common(None, cache_dir, False, False, False).cache
+    _print_removed(cache_.prune(cache, timedelta(days=older_than), datetime.now(UTC)))
+
+
+@cache.command("clear")
+@_CACHE_DIR
+@_DEBUG
+def cache_clear(cache_dir: Path | None, debug: bool) -> None:
+    """Remove everything that the generator put into the cache."""
+    del debug
+    _print_removed(cache_.clear(_Common(None, cache_dir, False, False, False).cache))
+
+
+@cli.command()
+@click.option(
+    "--source",
+    default="",
+    metavar="SOURCE",
+    help="As for generate.  [default: PBS if it can be reached, otherwise host]",
+)
+@click.option("--mirror", envvar="PYEMBED_MIRROR", default="", metavar="URL", help="As for generate.")
+@_CACHE_DIR
+@_JSON
+@_DEBUG
+def demo(source: str, mirror: str, cache_dir: Path | None, as_json: bool, debug: bool) -> None:
+    """Build a Go program with Python inside, run it without a PATH, and show what it took."""
+    from pyembed_gen import demo as demo_  # noqa: PLC0415
+
+    del debug
+    common = _Common(None, cache_dir, False, False, as_json)
+    settings = Settings(cache=common.cache, policy=Policy.from_environ(os.environ), jobs=_processors())
+    with terminal.watching(quiet=False) as progress:
+        outcome = demo_.run(matrix_.load(None), source, mirror, settings, progress)
+    if as_json:
+        _print_json(outcome.to_json())
+    else:
+        click.echo(outcome.to_text())
+
+
+def _split(values: Sequence[str], option: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for value in values for part in value.split(","))
+    if not all(parts):
+        raise UsageError(f"{option} has an empty item", hint="separate items with single commas")
+    return parts
+
+
+def _processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _print_removed(removed: cache_.Removed) -> None:
+    busy = f", {removed.busy} in use were kept" if removed.busy else ""
+    click.echo(f"removed {removed.files} files, {human_bytes(removed.bytes)}{busy}")
+
+
+def _print_results(results: Sequence[Result], common: _Common) -> None:
+    if common.as_json:
+        _print_json({"bundles": [_result_values(result) for result in results]})
+    elif not common.quiet:
+        for result in results:
+            click.echo(_result_line(result))
+
+
+def _result_values(result: Result) -> dict[str, Any]:
+    return {
+        "platform": result.job.platform.key,
+        "python": result.job.version,
+        "pbs": result.job.pbs,
+        "directory": str(result.job.directory),
+        "contentHash": result.manifest.content_hash,
+        "recipe": result.manifest.recipe,
+        "codec": result.manifest.codec,
+        "portable": result.manifest.origin.portable,
+        "files": len(result.manifest.files),
+        "raw": result.manifest.raw,
+        "embedded": result.embedded,
+        "seconds": round(result.seconds, 3),
+        "upToDate": result.up_to_date,
+    }
+
+
+def _result_line(result: Result) -> str:
+    manifest = result.manifest
+    state = "up to date" if result.up_to_date else f"{result.seconds:.1f} s"
+    only = "" if manifest.origin.portable else ", for this machine only"
+    return (
+        f"{result.job.directory}: Python {result.job.version}, {len(manifest.files)} files, "
+        f"{human_bytes(manifest.raw)} in {human_bytes(result.embedded)}, {state}{only}"
+    )
+
+
+def _print_previews(previews: Sequence[Preview], common: _Common) -> None:
+    if common.as_json:
+        _print_json({"bundles": [_preview_values(preview) for preview in previews]})
+    elif not common.quiet:
+        for preview in previews:
+            click.echo(_preview_line(preview))
+            for item in preview.tree.dropped if preview.tree else ():
+                click.echo(f"  drop {item.name} ({item.rule})")
+
+
+def _preview_values(preview: Preview) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "platform": preview.job.platform.key,
+        "python": preview.job.version,
+        "pbs": preview.job.pbs,
+        "directory": str(preview.job.directory),
+        "archive": preview.origin.archive or preview.job.asset,
+        "sha256": preview.origin.sha256,
+        "cached": preview.cached,
+        "upToDate": preview.up_to_date,
+    }
+    if preview.tree:
+        values["dropped"] = [
+            {"name": item.name, "raw": item.size, "rule": item.rule} for item in preview.tree.dropped
+        ]
+    return values
+
+
+def _preview_line(preview: Preview) -> str:
+    archive = preview.origin.archive or preview.job.asset
+    if preview.up_to_date:
+        return f"{preview.job.directory}: up to date ({archive})"
+    where = "cached" if preview.cached else "to be fetched"
+    return f"{preview.job.directory}: from {archive} ({where})"

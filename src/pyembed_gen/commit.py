@@ -1,0 +1,155 @@
+"""Replaces several files and folders of a directory so that a crash at any moment can be repaired.
+
+What is new is written to a staging folder inside the directory, then a journal that lists the steps, then
+each step is one rename or exchange. A run that dies before the journal leaves what was there; the next one
+that takes the directory's lock removes the staging folder. A run that dies later is completed by the next.
+Nothing is promised for a loss of power: what a bundle holds is checked by its sizes on every run.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyembed_gen import filelock
+from pyembed_gen.blobs import writing
+from pyembed_gen.exchange import exchange
+
+__all__ = ["Step", "commit", "locked", "staging"]
+
+_PREFIX = ".pyembed-gen-"
+_JOURNAL = "journal.json"
+_LOCK = ".pyembed-gen.lock"  # where a folder itself cannot be locked (Windows)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One name in the directory and what it shall be.
+
+    ``digest`` is the sha256 of the new file, or for a folder of the file ``mark`` in it; it tells the new
+    one from the old one after a crash. An empty digest means that the name shall go.
+    """
+
+    name: str
+    digest: str
+    mark: str = ""
+
+    @classmethod
+    def of(cls, path: Path, mark: str = "") -> "Step":
+        """Return the step that puts the staged ``path`` in place."""
+        return cls(path.name, _digest(path / mark if mark else path), mark)
+
+    def is_done(self, directory: Path) -> bool:
+        """Whether the directory already holds what this step puts there."""
+        path = directory / self.name
+        return _digest(path / self.mark if self.mark else path) == self.digest
+
+
+@contextmanager
+def locked(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Make the directory if need be, lock it, and repair what a run that died has left.
+
+    Folders that were made for it are removed again if they stay empty.
+    """
+    with ExitStack() as stack:
+        with writing(directory):
+            made = _make(directory)
+        stack.callback(_remove_empty, made)
+        stack.enter_context(filelock.exclusive(_lock_path(directory), waiting=waiting))
+        with writing(directory):
+            _repair(directory)
+        yield
+
+
+@contextmanager
+def staging(directory: Path) -> Iterator[Path]:
+    """Yield a new folder inside a locked directory; it is removed in the end, whatever happens."""
+    with writing(directory):
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=directory))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def commit(directory: Path, folder: Path, steps: Sequence[Step]) -> None:
+    """Carry out the steps with what is staged in ``folder``; an interrupt is obeyed when all are done."""
+    pending = [step for step in steps if not step.is_done(directory)]
+    if not pending:
+        return
+    with writing(directory):
+        journal = [[step.name, step.digest, step.mark] for step in pending]
+        partial = folder / f"{_JOURNAL}.part"
+        partial.write_text(json.dumps(journal), encoding="utf-8")
+        partial.replace(folder / _JOURNAL)
+        try:
+            _carry_out(directory, folder, pending)
+        except KeyboardInterrupt:
+            _carry_out(directory, folder, pending)
+            raise
+
+
+def _carry_out(directory: Path, folder: Path, steps: Sequence[Step]) -> None:
+    for step in steps:
+        target, staged = directory / step.name, folder / step.name
+        if step.is_done(directory):
+            continue
+        if not step.digest:
+            target.unlink(missing_ok=True)
+        elif not step.mark:
+            staged.replace(target)
+        elif not (target.exists() and exchange(staged, target)):
+            if target.exists():
+                target.replace(folder / f"{step.name}.old")
+            staged.replace(target)
+
+
+def _repair(directory: Path) -> None:
+    for folder in sorted(directory.glob(f"{_PREFIX}*/")):
+        steps = _journal(folder)
+        if all(step.is_done(directory) or step.is_done(folder) or not step.digest for step in steps):
+            _carry_out(directory, folder, steps)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _journal(folder: Path) -> list[Step]:
+    try:
+        steps = [Step(*map(str, values)) for values in json.loads((folder / _JOURNAL).read_text("utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+    return steps if all(Path(step.name).name == step.name for step in steps) else []
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def _lock_path(directory: Path) -> Path:
+    """Return what is locked: the folder itself, but on Windows, which locks files alone, one inside it."""
+    return directory / _LOCK if sys.platform == "win32" else directory
+
+
+def _make(directory: Path) -> list[Path]:
+    made: list[Path] = []
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        made.append(path)
+    directory.mkdir(exist_ok=True)
+    return made
+
+
+def _remove_empty(made: Sequence[Path]) -> None:
+    for path in reversed(made):
+        try:
+            path.rmdir()
+        except OSError:
+            return

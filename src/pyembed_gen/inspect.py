@@ -1,0 +1,118 @@
+"""What is in a bundle and what takes the space."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyembed_gen.emit import embedded_size, read_bundle
+from pyembed_gen.manifest import Entry, Manifest
+from pyembed_gen.terminal import human_bytes
+
+__all__ = ["Report", "inspect"]
+
+_LARGEST = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a group of files takes: bytes when extracted, bytes of payload, and how many they are."""
+
+    name: str
+    files: int
+    raw: int
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A bundle seen from above. ``embedded`` counts all that ``go:embed`` takes, the manifest too."""
+
+    directory: Path
+    manifest: Manifest
+    embedded: int
+    groups: tuple[Share, ...]
+    largest: tuple[Entry, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as values for JSON; sizes are bytes."""
+        manifest = self.manifest
+        origin = manifest.origin
+        return {
+            "directory": str(self.directory),
+            "contentHash": manifest.content_hash,
+            "recipe": manifest.recipe,
+            "codec": manifest.codec,
+            "origin": {name: getattr(origin, name) for name in type(origin).__slots__},
+            "files": len(manifest.files),
+            "raw": manifest.raw,
+            "embedded": self.embedded,
+            "groups": [
+                {"name": group.name, "files": group.files, "raw": group.raw, "stored": group.stored}
+                for group in self.groups
+            ],
+            "largest": [
+                {"name": entry.name, "raw": entry.size, "stored": entry.stored} for entry in self.largest
+            ],
+            "dropped": [
+                {"rule": rule, "files": count, "raw": size} for rule, count, size in manifest.dropped
+            ],
+        }
+
+    def to_text(self) -> str:
+        """Return the report for people."""
+        manifest, origin = self.manifest, self.manifest.origin
+        source = f"PBS {origin.pbs}" if origin.pbs else origin.flavour
+        lines = [
+            f"{self.directory}: Python {origin.python} for {origin.triple} ({source}, {origin.flavour})"
+            + ("" if origin.portable else ", for this machine only"),
+            f"  contentHash {manifest.content_hash}",
+            f"  {len(manifest.files)} files, {human_bytes(manifest.raw)} extracted, "
+            f"{human_bytes(self.embedded)} embedded ({manifest.codec})",
+            "",
+            f"  {'group':<28} {'files':>6} {'extracted':>10} {'embedded':>10}",
+            *(_line(group.name, group.files, group.raw, group.stored) for group in self.groups),
+            "",
+            f"  {'largest files':<28} {'':>6} {'extracted':>10} {'embedded':>10}",
+            *(_line(entry.name, "", entry.size, entry.stored) for entry in self.largest),
+        ]
+        if manifest.dropped:
+            lines += ["", f"  {'dropped by rule':<28} {'files':>6} {'extracted':>10}"]
+            lines += [_line(rule, count, size) for rule, count, size in manifest.dropped]
+        return "\n".join(lines)
+
+
+def inspect(directory: Path) -> Report:
+    """Describe the bundle in a folder; ArchiveError if its manifest cannot be read."""
+    manifest = read_bundle(directory)
+    files = sorted(manifest.files, key=lambda entry: (-entry.stored, entry.name))
+    return Report(
+        directory=directory,
+        manifest=manifest,
+        embedded=embedded_size(manifest),
+        groups=tuple(_groups(manifest)),
+        largest=tuple(files[:_LARGEST]),
+    )
+
+
+def _groups(manifest: Manifest) -> list[Share]:
+    members: Mapping[str, list[Entry]] = defaultdict(list)
+    for entry in manifest.files:
+        members[_group(entry.name)].append(entry)
+    shares = [
+        Share(name, len(found), sum(e.size for e in found), sum(e.stored for e in found))
+        for name, found in members.items()
+    ]
+    return sorted(shares, key=lambda share: (-share.stored, share.name))
+
+
+def _group(name: str) -> str:
+    """Return a file's group: its folder, within the standard library its package, down to three elements."""
+    folders = name.split("/")[:-1]
+    return "/".join(folders[:3]) if folders else "."
+
+
+def _line(name: str, files: int | str, raw: int, stored: int | None = None) -> str:
+    text = f"  {name:<28} {files:>6} {human_bytes(raw):>10}"
+    return text if stored is None else f"{text} {human_bytes(stored):>10}"

@@ -1,0 +1,197 @@
+"""Compresses the files of a tree, in parallel and never twice: results live in a cache, by content and codec."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyembed_gen import payload
+from pyembed_gen.blobs import Blobs, writing
+from pyembed_gen.manifest import Entry, Manifest, Origin
+from pyembed_gen.payload import CHUNK
+from pyembed_gen.plan import Codec
+from pyembed_gen.progress import Task
+from pyembed_gen.tree import File, Link, Tree, sort_key
+
+__all__ = ["Packed", "Packer", "Payload"]
+
+_FORMAT = 1
+_MAX_HEAD = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The bytes of one payload: ``size`` bytes of the file at ``source``, from ``offset`` on."""
+
+    source: Path
+    offset: int
+    size: int
+    compressed: bool
+    chunks: tuple[tuple[int, int], ...] = ()
+
+
+Pending = Callable[[], Payload]
+"""Waits for a payload that is being made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A bundle ready to be written: its manifest and where each payload is read from."""
+
+    manifest: Manifest
+    payloads: Mapping[str, Payload]
+
+
+@dataclass(frozen=True, slots=True)
+class Packer:
+    """Compresses with one codec; ``packs`` is the folder of the cache."""
+
+    blobs: Blobs
+    packs: Path
+    codec: Codec
+    executor: Executor
+
+    def start(self, tree: Tree, task: Task) -> Mapping[str, Pending]:
+        """Begin to compress the distinct contents of a tree, largest first; ``task`` advances by raw bytes.
+
+        The result maps sums to what waits for each payload; hand it to :meth:`finish`.
+        """
+        contents = {file.sha256: file for file in tree.files}
+        largest = sorted(contents.values(), key=lambda file: (-file.size, file.sha256))
+        return {file.sha256: self._start(file, task) for file in largest}
+
+    def finish(self, tree: Tree, started: Mapping[str, Pending], *, recipe: str, origin: Origin) -> Packed:
+        """Wait for what :meth:`start` began and return the bundle."""
+        results = {sha256: pending() for sha256, pending in started.items()}
+        suffix = payload.SUFFIXES[self.codec.name]
+        suffixes = {file.name: suffix if results[file.sha256].compressed else "" for file in tree.files}
+        paths = payload.paths(suffixes)
+        entries = [Entry(name, "dir") for name in tree.directories]
+        for entry in tree.entries:
+            if isinstance(entry, Link):
+                entries.append(Entry(entry.name, "link", target=entry.target))
+            else:
+                entries.append(_file_entry(entry, results[entry.sha256], paths.get(entry.name, "")))
+        manifest = Manifest(
+            entries=tuple(sorted(entries, key=lambda entry: sort_key(entry.name))),
+            codec=self.codec.name,
+            recipe=recipe,
+            origin=origin,
+            dropped=tuple((rule, *figures) for rule, figures in tree.dropped_by_rule().items()),
+        )
+        return Packed(
+            manifest,
+            {entry.payload(self.codec.name): results[entry.sha256] for entry in manifest.files},
+        )
+
+    def _start(self, file: File, task: Task) -> Pending:
+        if self.codec.name != "gzip" or file.size <= CHUNK:
+            return self.executor.submit(self._pack, file, task).result
+        cached = self._cached(file)
+        if cached is not None:
+            task.advance(file.size)
+            return lambda: cached
+        chunks = [
+            self.executor.submit(self._chunk, file, start, task) for start in range(0, file.size, CHUNK)
+        ]
+        return lambda: self._keep(file, [chunk.result() for chunk in chunks])
+
+    def _chunk(self, file: File, start: int, task: Task) -> bytes:
+        with self.blobs.path(file.sha256).open("rb") as raw:
+            raw.seek(start)
+            content = raw.read(CHUNK)
+        part = payload.compress(content, self.codec)
+        task.advance(len(content))
+        return part
+
+    def _pack(self, file: File, task: Task) -> Payload:
+        packed = self._cached(file)
+        if packed is None:
+            content = self.blobs.path(file.sha256).read_bytes()
+            part = content if self.codec.name == "none" else payload.compress(content, self.codec)
+            packed = self._keep(file, [part])
+        task.advance(file.size)
+        return packed
+
+    def _key(self, file: File) -> str:
+        recipe = [_FORMAT, file.sha256, self.codec.name, self.codec.level, payload.library(self.codec), CHUNK]
+        return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+
+    def _path(self, file: File) -> Path:
+        key = self._key(file)
+        return self.packs / key[:2] / key
+
+    def _cached(self, file: File) -> Payload | None:
+        """Return a cached result; one that is damaged counts as none."""
+        path = self._path(file)
+        try:
+            with path.open("rb") as stored:
+                head = stored.readline(_MAX_HEAD)
+                values = json.loads(head)
+                if not values["compressed"]:
+                    return self._raw(file)
+                if hashlib.file_digest(stored, "sha256").hexdigest() != values["sha256"]:
+                    return None
+            os.utime(path)
+            chunks = tuple((int(raw), int(size)) for raw, size in values["chunks"])
+            return Payload(path, len(head), int(values["stored"]), compressed=True, chunks=chunks)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _keep(self, file: File, parts: list[bytes]) -> Payload:
+        """Store a result: one line of JSON, then the payload. What did not shrink is remembered as such."""
+        stored = sum(map(len, parts))
+        compressed = stored < file.size and self.codec.name != "none"
+        chunks = _chunks(file.size, parts) if len(parts) > 1 else ()
+        values = {"compressed": compressed}
+        if compressed:
+            digest = hashlib.sha256()
+            for part in parts:
+                digest.update(part)
+            values |= {"stored": stored, "chunks": chunks, "sha256": digest.hexdigest()}  # type: ignore[dict-item]
+        head = json.dumps(values).encode() + b"\n"
+        path = self._path(file)
+        with writing(self.packs):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
+            with partial.open("wb") as target:
+                target.write(head)
+                target.writelines(parts if compressed else [])
+            partial.replace(path)
+        if not compressed:
+            return self._raw(file)
+        return Payload(path, len(head), stored, compressed=True, chunks=chunks)
+
+    def _raw(self, file: File) -> Payload:
+        return Payload(self.blobs.path(file.sha256), 0, file.size, compressed=False)
+
+
+def _chunks(size: int, parts: list[bytes]) -> tuple[tuple[int, int], ...]:
+    return tuple((min(CHUNK, size - index * CHUNK), len(part)) for index, part in enumerate(parts))
+
+
+def _file_entry(file: File, packed: Payload, path: str) -> Entry:
+    return Entry(
+        file.name,
+        "file",
+        file.size,
+        executable=file.executable,
+        sha256=file.sha256,
+        compressed=packed.compressed,
+        stored=packed.size,
+        chunks=packed.chunks,
+        path=path,
+    )
+
+
+def parts(source: Payload) -> Iterator[bytes]:
+    """Yield the bytes of a payload."""
+    with source.source.open("rb") as file:
+        file.seek(source.offset)
+        left = source.size
+        while left and (block := file.read(min(left, 1 << 20))):
+            left -= len(block)
+            yield block

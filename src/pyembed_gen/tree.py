@@ -1,0 +1,188 @@
+"""An installation as the stages hand it on: names and facts here, contents in a blob store."""
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pyembed_gen.errors import ArchiveError
+
+__all__ = ["Dropped", "Facts", "File", "Link", "Tree", "name_problem", "sort_key"]
+
+_MAX_LINKS = 40  # as Linux: more symlinks than this on one path are a loop
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file; its content is the blob of that sha256. ``native``: it begins like ELF, Mach-O or PE."""
+
+    name: str
+    size: int
+    sha256: str
+    executable: bool
+    native: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link; ``target`` is as written, with ``/``."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A file that is left out, and the rule that says so."""
+
+    name: str
+    size: int
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an archive says of itself in PYTHON.json (or, lacking that, in patchlevel.h).
+
+    ``test_packages`` are dotted names from python_stdlib_test_packages. Unknown facts are empty.
+    """
+
+    version: str = ""
+    triple: str = ""
+    test_packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Files and links of an installation, sorted by the bytes of their names, and what was left out."""
+
+    entries: tuple[File | Link, ...]
+    dropped: tuple[Dropped, ...] = ()
+    facts: Facts = Facts()
+
+    @cached_property
+    def by_name(self) -> Mapping[str, File | Link]:
+        """Entries by name."""
+        return {entry.name: entry for entry in self.entries}
+
+    @cached_property
+    def directories(self) -> tuple[str, ...]:
+        """All folders that the entries lie in, sorted by bytes, without the root."""
+        return tuple(sorted(_parents(entry.name for entry in self.entries), key=sort_key))
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        return frozenset(self.directories)
+
+    @cached_property
+    def files(self) -> tuple[File, ...]:
+        """Regular files alone."""
+        return tuple(entry for entry in self.entries if isinstance(entry, File))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all regular files."""
+        return sum(file.size for file in self.files)
+
+    def resolve(self, name: str) -> str | None:
+        """Follow all links of a path as a kernel would; None if nothing is there (or links go in circles).
+
+        Returns the name of a file or a folder. Raises ArchiveError if a link leads out of the tree.
+        """
+        done: list[str] = []
+        todo = [part for part in reversed(name.split("/")) if part]
+        followed = 0
+        while todo:
+            part = todo.pop()
+            if part == ".":
+                continue
+            if part == "..":
+                if not done:
+                    raise ArchiveError(f"link {name} leads out of the installation")
+                done.pop()
+                continue
+            path = "/".join([*done, part])
+            entry = self.by_name.get(path)
+            if isinstance(entry, Link):
+                followed += 1
+                if followed > _MAX_LINKS:
+                    return None
+                todo.extend(part for part in reversed(entry.target.split("/")) if part)
+            elif entry is not None or path in self._folders:
+                done.append(part)
+            else:
+                return None
+        return "/".join(done)
+
+    def without(self, rules: Mapping[str, str]) -> "Tree":
+        """Return the tree without the named entries, each dropped by the rule it is mapped to."""
+        if not rules:
+            return self
+        gone = tuple(
+            Dropped(entry.name, entry.size if isinstance(entry, File) else 0, rules[entry.name])
+            for entry in self.entries
+            if entry.name in rules
+        )
+        return Tree(
+            entries=tuple(entry for entry in self.entries if entry.name not in rules),
+            dropped=tuple(sorted((*self.dropped, *gone), key=lambda item: sort_key(item.name))),
+            facts=self.facts,
+        )
+
+    def checked(self) -> "Tree":
+        """Return the tree without dangling links; ArchiveError if names or links contradict each other."""
+        for entry in self.entries:
+            parent = posixpath.dirname(entry.name)
+            while parent:
+                if parent in self.by_name:
+                    raise ArchiveError(f"{entry.name} lies below {parent}, which is not a folder")
+                parent = posixpath.dirname(parent)
+        tree = self
+        while True:
+            dangling = {
+                entry.name: "dangling-link"
+                for entry in tree.entries
+                if isinstance(entry, Link) and tree.resolve(entry.name) is None
+            }
+            if not dangling:
+                return tree
+            tree = tree.without(dangling)
+
+    def dropped_by_rule(self) -> Mapping[str, tuple[int, int]]:
+        """Return for each rule how many files and bytes it dropped."""
+        files: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
+        for item in self.dropped:
+            files[item.rule] += 1
+            sizes[item.rule] += item.size
+        return {rule: (files[rule], sizes[rule]) for rule in sorted(files)}
+
+
+def sort_key(name: str) -> bytes:
+    """Order names by the bytes of their UTF-8 form, as the bundle format does."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def name_problem(name: str) -> str:
+    """Return why a bundle cannot hold a name, or an empty text.
+
+    A manifest line ends at a newline and is UTF-8, so control bytes and undecodable names have no place.
+    """
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    if any(ord(ch) < 0x20 or ord(ch) == 0x7F for ch in name):  # noqa: PLR2004
+        return "has a control character"
+    return ""
+
+
+def _parents(names: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for name in names:
+        parent = posixpath.dirname(name)
+        while parent and parent not in found:
+            found.add(parent)
+            parent = posixpath.dirname(parent)
+    return found

@@ -1,0 +1,42 @@
+"""The temporary folder of a run, gone when the run is, however it ends."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from pyembed_gen import filelock
+from pyembed_gen.cache import Cache
+
+__all__ = ["workspace"]
+
+_PREFIX = "run-"
+_LOCK = "lock"
+
+
+class _InUseError(Exception):
+    """The folder belongs to a run that is still alive."""
+
+
+@contextmanager
+def workspace(cache: Cache) -> Iterator[Path]:
+    """Yield an empty folder of this run alone, below the cache; folders of runs that were killed are removed."""
+    parent = cache.create(cache.temporary)
+    _sweep(parent)
+    with cache.writing():
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.enter_context(filelock.exclusive(folder / _LOCK))
+        yield folder
+
+
+def _sweep(parent: Path) -> None:
+    for folder in parent.glob(f"{_PREFIX}*/"):
+        with suppress(_InUseError), filelock.exclusive(folder / _LOCK, waiting=_give_up):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _give_up() -> None:
+    raise _InUseError
