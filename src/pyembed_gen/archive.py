@@ -40,11 +40,12 @@ class Limits:
     count: int = 200_000
 
 
-def members(path: Path, task: Task, limits: Limits | None = None) -> Iterator[Member]:
+def members(path: Path, label: str, task: Task, limits: Limits | None = None) -> Iterator[Member]:
     """Yield the members of an archive in their order, without folders.
 
-    ``task`` is advanced by compressed bytes. Raises ArchiveError for damage and for anything a PBS archive
-    never has: absolute names, ``..``, links out of the archive, device nodes, duplicate names, or too much.
+    ``label`` is what errors call it; ``task`` is advanced by compressed bytes. Raises ArchiveError for damage and
+    for anything that a PBS archive never has: absolute names, ``..``, links out of the archive, device nodes,
+    duplicate names, or too much.
     """
     bounds = limits or Limits()
     try:
@@ -56,11 +57,11 @@ def members(path: Path, task: Task, limits: Limits | None = None) -> Iterator[Me
             )
             yield from _members(tar, bounds)
     except ArchiveError as error:
-        raise ArchiveError(f"unpacking {path.name}: {error.args[0]}", hint=error.hint or _HINT) from error
+        raise ArchiveError(f"unpacking {label}: {error.args[0]}", hint=error.hint or _HINT) from error
     except RecursionError:
-        raise ArchiveError(f"unpacking {path.name}: its headers are nested too deeply", hint=_HINT) from None
+        raise ArchiveError(f"unpacking {label}: its headers are nested too deeply", hint=_HINT) from None
     except (tarfile.TarError, zstd.ZstdError, zlib.error, gzip.BadGzipFile, EOFError, UnicodeError) as error:
-        raise ArchiveError(f"unpacking {path.name}: it is damaged: {error}", hint=_HINT) from error
+        raise ArchiveError(f"unpacking {label}: it is damaged: {error}", hint=_HINT) from error
     except OSError as error:
         raise ArchiveError(f"reading {path}: {error.strerror or error}", hint="check the file") from error
 
@@ -82,7 +83,7 @@ def _decompressed(raw: BinaryIO, path: Path, task: Task, stack: ExitStack) -> Bi
 def _members(tar: tarfile.TarFile, limits: Limits) -> Iterator[Member]:
     seen: set[str] = set()
     for info in tar:
-        tar.members.clear()  # tarfile would keep every header until the end
+        del tar.members[:]  # type: ignore[attr-defined]  # tarfile would keep every header until the end
         name = _name(info.name)
         if info.isdir():
             continue

@@ -109,9 +109,7 @@ _CACHE_DIR = click.option(
 )
 _WATCHING = _options(
     click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and what --json asks for."),
-    click.option(
-        "-v", "--verbose", is_flag=True, help="Say more; with --dry-run, what is dropped by which rule."
-    ),
+    click.option("-v", "--verbose", is_flag=True, help="Say more; with --dry-run, what is dropped by which rule."),
 )
 _GENERATE = _options(
     click.option(
@@ -128,9 +126,7 @@ _GENERATE = _options(
         metavar="VERSION",
         help="3.14 or 3.14.9, repeatable.  [default: the line in PRIMARY_PYTHON]",
     ),
-    click.option(
-        "--pbs", default="", metavar="TAG", help="python-build-standalone release, such as 20261021."
-    ),
+    click.option("--pbs", default="", metavar="TAG", help="python-build-standalone release, such as 20261021."),
     click.option(
         "--source",
         default="pbs",
@@ -146,9 +142,7 @@ _GENERATE = _options(
         help="https, http or file base with <tag>/<asset> and <tag>/SHA256SUMS.  [env: PYEMBED_MIRROR]",
     ),
     click.option("--offline", is_flag=True, help="Use only the cache and file: URLs."),
-    click.option(
-        "--insecure", is_flag=True, help="Take an archive that no lock and no release has a sum for."
-    ),
+    click.option("--insecure", is_flag=True, help="Take an archive that no lock and no release has a sum for."),
     click.option(
         "--out",
         type=_PATH,
@@ -156,17 +150,11 @@ _GENERATE = _options(
         help="Where bundles go.  [default: [output] in matrix.toml; under go generate ./data]",
     ),
     click.option("--package", default="", metavar="NAME", help="Go package of the stubs.  [default: data]"),
-    click.option(
-        "--codec", type=click.Choice(matrix_.CODECS), help="How payloads are compressed.  [default: gzip]"
-    ),
+    click.option("--codec", type=click.Choice(matrix_.CODECS), help="How payloads are compressed.  [default: gzip]"),
     click.option("--level", type=int, metavar="N", help="Level of the codec.  [default: gzip 10, zstd 22]"),
-    click.option(
-        "--config", type=_PATH, metavar="FILE", help="matrix.toml.  [default: nearest upwards, or shipped]"
-    ),
+    click.option("--config", type=_PATH, metavar="FILE", help="matrix.toml.  [default: nearest upwards, or shipped]"),
     _CACHE_DIR,
-    click.option(
-        "--jobs", type=click.IntRange(1, 256), metavar="N", help="Threads.  [default: one per processor]"
-    ),
+    click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Threads.  [default: one per processor]"),
     click.option("--force", is_flag=True, help="Make bundles that are up to date again."),
     click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing."),
     _JSON,
@@ -275,9 +263,7 @@ def verify(directory: Path, as_json: bool, quiet: bool, debug: bool) -> None:
     if as_json:
         _print_json({"bundles": documents})
     if damaged:
-        raise ArchiveError(
-            f"verifying {directory}: {damaged} differences", hint="generate it again with --force"
-        )
+        raise ArchiveError(f"verifying {directory}: {damaged} differences", hint="generate it again with --force")
 
 
 @cli.command()
@@ -460,9 +446,7 @@ def _preview_values(preview: Preview) -> dict[str, Any]:
         "upToDate": preview.up_to_date,
     }
     if preview.tree:
-        values["dropped"] = [
-            {"name": item.name, "raw": item.size, "rule": item.rule} for item in preview.tree.dropped
-        ]
+        values["dropped"] = [{"name": item.name, "raw": item.size, "rule": item.rule} for item in preview.tree.dropped]
     return values
 
 

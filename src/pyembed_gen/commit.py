@@ -6,7 +6,6 @@ that takes the directory's lock removes the staging folder. A run that dies late
 Nothing is promised for a loss of power: what a bundle holds is checked by its sizes on every run.
 """
 
-import hashlib
 import json
 import shutil
 import sys
@@ -31,23 +30,24 @@ _LOCK = ".pyembed-gen.lock"  # where a folder itself cannot be locked (Windows)
 class Step:
     """One name in the directory and what it shall be.
 
-    ``digest`` is the sha256 of the new file, or for a folder of the file ``mark`` in it; it tells the new
-    one from the old one after a crash. An empty digest means that the name shall go.
+    ``inode`` is that of the staged file or folder, which it keeps when it is renamed; it tells the new one from
+    the old one after a crash. 0 means that the name shall go.
     """
 
     name: str
-    digest: str
-    mark: str = ""
+    inode: int
 
     @classmethod
-    def of(cls, path: Path, mark: str = "") -> "Step":
+    def of(cls, path: Path) -> "Step":
         """Return the step that puts the staged ``path`` in place."""
-        return cls(path.name, _digest(path / mark if mark else path), mark)
+        return cls(path.name, path.lstat().st_ino)
 
     def is_done(self, directory: Path) -> bool:
         """Whether the directory already holds what this step puts there."""
-        path = directory / self.name
-        return _digest(path / self.mark if self.mark else path) == self.digest
+        try:
+            return (directory / self.name).lstat().st_ino == self.inode
+        except FileNotFoundError:
+            return self.inode == 0
 
 
 @contextmanager
@@ -79,18 +79,14 @@ def staging(directory: Path) -> Iterator[Path]:
 
 def commit(directory: Path, folder: Path, steps: Sequence[Step]) -> None:
     """Carry out the steps with what is staged in ``folder``; an interrupt is obeyed when all are done."""
-    pending = [step for step in steps if not step.is_done(directory)]
-    if not pending:
-        return
     with writing(directory):
-        journal = [[step.name, step.digest, step.mark] for step in pending]
         partial = folder / f"{_JOURNAL}.part"
-        partial.write_text(json.dumps(journal), encoding="utf-8")
+        partial.write_text(json.dumps([[step.name, step.inode] for step in steps]), encoding="utf-8")
         partial.replace(folder / _JOURNAL)
         try:
-            _carry_out(directory, folder, pending)
+            _carry_out(directory, folder, steps)
         except KeyboardInterrupt:
-            _carry_out(directory, folder, pending)
+            _carry_out(directory, folder, steps)
             raise
 
 
@@ -99,9 +95,9 @@ def _carry_out(directory: Path, folder: Path, steps: Sequence[Step]) -> None:
         target, staged = directory / step.name, folder / step.name
         if step.is_done(directory):
             continue
-        if not step.digest:
+        if not step.inode:
             target.unlink(missing_ok=True)
-        elif not step.mark:
+        elif not staged.is_dir():
             staged.replace(target)
         elif not (target.exists() and exchange(staged, target)):
             if target.exists():
@@ -112,24 +108,18 @@ def _carry_out(directory: Path, folder: Path, steps: Sequence[Step]) -> None:
 def _repair(directory: Path) -> None:
     for folder in sorted(directory.glob(f"{_PREFIX}*/")):
         steps = _journal(folder)
-        if all(step.is_done(directory) or step.is_done(folder) or not step.digest for step in steps):
+        if all(step.is_done(directory) or step.is_done(folder) for step in steps):
             _carry_out(directory, folder, steps)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _journal(folder: Path) -> list[Step]:
     try:
-        steps = [Step(*map(str, values)) for values in json.loads((folder / _JOURNAL).read_text("utf-8"))]
+        values = json.loads((folder / _JOURNAL).read_text("utf-8"))
+        steps = [Step(str(name), int(inode)) for name, inode in values]
     except (OSError, ValueError, TypeError):
         return []
     return steps if all(Path(step.name).name == step.name for step in steps) else []
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
 
 
 def _lock_path(directory: Path) -> Path:

@@ -59,9 +59,7 @@ def walk(
     try:
         entries = sorted(os.scandir(folder.path), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
-        raise ArchiveError(
-            f"reading {folder.path}: {error.strerror}", hint="check its permissions"
-        ) from error
+        raise ArchiveError(f"reading {folder.path}: {error.strerror}", hint="check its permissions") from error
     for entry in entries:
         name = f"{folder.name}/{entry.name}"
         path = Path(entry.path)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -44,16 +45,10 @@ _MAGICS = (b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
 _MAGIC_SIZE = max(map(len, _MAGICS))
 
 _LAYOUT_HINT = "check --pbs, --python and --mirror (its layout is BASE/<tag>/<asset>)"
-_NETWORK_HINT = (
-    "check the network and HTTPS_PROXY, try again later (what arrived is kept), or try another --mirror"
-)
-_PAGE_HINT = (
-    "a login page or a proxy may be in the way: check --mirror and HTTPS_PROXY, open the URL in a browser"
-)
+_NETWORK_HINT = "check the network and HTTPS_PROXY, try again later (what arrived is kept), or try another --mirror"
+_PAGE_HINT = "a login page or a proxy may be in the way: check --mirror and HTTPS_PROXY, open the URL in a browser"
 _FILE_HINT = "try again or another --mirror; nothing of it was kept"
-_SUM_HINT = (
-    "do not use that file; try another --mirror, or if the release changed, `matrix lock` or `cache clear`"
-)
+_SUM_HINT = "do not use that file; try another --mirror, or if the release changed, `matrix lock` or `cache clear`"
 _TLS_HINT = "if a proxy of your organisation signs connections, set SSL_CERT_FILE to its certificates"
 _ENVIRONMENT_HINT = "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE"
 
@@ -115,7 +110,7 @@ class Downloaded:
 
 def shown(url: str) -> str:
     """Return ``url`` as it may appear in messages and files: with ``***`` for a user name and password."""
-    return re.sub(r"//[^/?#\s]*@", "//***@", url)
+    return re.sub(r"://[^/?#\s]*@", "://***@", url)
 
 
 def hash_file(path: Path) -> Downloaded:
@@ -268,9 +263,7 @@ class _StaleError(Exception):
     """The beginning that is in the part does not belong to what the server has now."""
 
 
-def _receive(
-    target: _Target, blocks: Iterable[bytes], begun: _Begun, total: int | None, *, page: bool
-) -> None:
+def _receive(target: _Target, blocks: Iterable[bytes], begun: _Begun, total: int | None, *, page: bool) -> None:
     """Write ``blocks`` to the part after what is ``begun``, until they turn out to be no archive."""
     limit = target.policy.max_bytes
     if total is not None and total > limit:
@@ -299,9 +292,7 @@ def _not_an_archive(target: _Target, begun: _Begun, *, page: bool) -> FetchError
         return target.refuse("the answer is a web page, not an archive", _PAGE_HINT)
     if not begun.size:
         return target.refuse("the answer is empty", _FILE_HINT)
-    return target.refuse(
-        f"the answer is no zstd or gzip archive (it starts with {begun.head.hex(' ')})", _FILE_HINT
-    )
+    return target.refuse(f"the answer is no zstd or gzip archive (it starts with {begun.head.hex(' ')})", _FILE_HINT)
 
 
 def _finish(target: _Target, begun: _Begun, *, resumed: bool) -> Downloaded:
@@ -311,9 +302,7 @@ def _finish(target: _Target, begun: _Begun, *, resumed: bool) -> Downloaded:
         return Downloaded(actual, begun.size)
     if resumed:
         raise _StaleError
-    raise target.refuse(
-        f"wrong sha256: expected {target.sha256}, got {actual} ({begun.size} bytes)", _SUM_HINT
-    )
+    raise target.refuse(f"wrong sha256: expected {target.sha256}, got {actual} ({begun.size} bytes)", _SUM_HINT)
 
 
 def _sidecar(part: Path) -> Path:
@@ -378,7 +367,9 @@ def _scheme(url: str) -> str:
 
 def _copy(target: _Target) -> Downloaded:
     begun = _Begun()
-    _receive(target, _file_blocks(target.url), begun, None, page=False)
+    blocks = _file_blocks(target.url)
+    first = next(blocks, b"")  # before the part is made: there may be no such file
+    _receive(target, chain((first,), blocks), begun, None, page=False)
     return _finish(target, begun, resumed=False)
 
 
@@ -388,9 +379,7 @@ def _file_blocks(url: str) -> Iterator[bytes]:
 
     parts = urlsplit(url)
     if parts.netloc not in {"", "localhost"}:
-        raise _error(
-            url, "it names another machine", "write file:///folder, or file:////server/share on Windows"
-        )
+        raise _error(url, "it names another machine", "write file:///folder, or file:////server/share on Windows")
     try:
         with Path(url2pathname(parts.path)).open("rb") as file:
             yield from iter(lambda: file.read(_BLOCK), b"")
@@ -414,9 +403,7 @@ def _text(blocks: Iterable[bytes], url: str, *, page: bool = False) -> str:
     for block in blocks:
         data += block
         if len(data) > _TEXT_LIMIT:
-            raise _error(
-                url, f"it goes on after {_TEXT_LIMIT} bytes, far more than a list of sums has", _LAYOUT_HINT
-            )
+            raise _error(url, f"it goes on after {_TEXT_LIMIT} bytes, far more than a list of sums has", _LAYOUT_HINT)
     if page or data.lstrip().startswith(b"<"):
         raise _error(url, "the answer is a web page, not a list of sums", _PAGE_HINT)
     try:

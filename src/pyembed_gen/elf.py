@@ -322,9 +322,7 @@ def read(data: Buffer) -> Binary:
     """
     with memoryview(data) as view:
         _, header = open_header(view)
-        machine = _MACHINES.get(
-            (header.machine, header.layout.bits, header.order), f"machine-{header.machine}"
-        )
+        machine = _MACHINES.get((header.machine, header.layout.bits, header.order), f"machine-{header.machine}")
         if header.type not in {FileType.EXEC, FileType.DYN}:
             return Binary("elf", (machine,), "object")
         image = open_image(view)
@@ -446,7 +444,9 @@ def _version_names(image: Image, table: Tag, number: Tag) -> Iterator[int]:
     start, count = image.values.get(table), image.values.get(number)
     if start is None or count is None:
         return
-    for _ in range(min(count, MAX_DYNAMIC)):
+    if count > MAX_DYNAMIC:
+        raise BinaryError(f"ELF file: it has more than {MAX_DYNAMIC} records of versions")
+    for _ in range(count):
         if table == Tag.VERNEED:
             _, names, file, first, following = image.unpack("HHIII", start)
             yield file

@@ -94,11 +94,11 @@ def emit(
                 for key in sorted(packed):
                     path = folder / platforms[key].directory
                     _write_bundle(path, packed[key])
-                    steps.append(Step.of(path, FILE_NAME))
+                    steps.append(Step.of(path))
                 for name, content in changed.items():
                     (folder / name).write_bytes(content)
                     steps.append(Step.of(folder / name))
-            commit.commit(out, folder, [*steps, *(Step(name, "") for name in stale)])
+            commit.commit(out, folder, [*steps, *(Step(name, 0) for name in stale)])
 
 
 def _write_bundle(path: Path, packed: Packed) -> None:
@@ -124,9 +124,7 @@ def _stub_changes(
 ) -> tuple[Mapping[str, bytes], Sequence[str]]:
     """Return the files beside the bundles that must be written, and the stubs that must go."""
     job = jobs[0]
-    here = {row.key: row for row in _present(out, platforms)} | {
-        job.platform.key: job.platform for job in jobs
-    }
+    here = {row.key: row for row in _present(out, platforms)} | {job.platform.key: job.platform for job in jobs}
     constraints = stubs.constraints(here[key] for key in sorted(here))
     files = {
         here[key].stub: stubs.platform_stub(here[key], constraint, job.package)

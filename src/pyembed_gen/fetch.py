@@ -186,9 +186,7 @@ class _Order:
     progress: Progress
     sleep: Sleep
 
-    def download(
-        self, part: Path, digest: str | None, final: Callable[[Downloaded], Path]
-    ) -> tuple[Path, Downloaded]:
+    def download(self, part: Path, digest: str | None, final: Callable[[Downloaded], Path]) -> tuple[Path, Downloaded]:
         """Download into ``part`` and give it its ``final`` name; nothing that failed ever has that name."""
         got = download(
             self.wanted.url,

@@ -123,9 +123,7 @@ def _shared_libpython(content: bytes, path: Path) -> Path | None:
     ):
         if (folder / soname).is_file():
             return folder / soname
-    raise ArchiveError(
-        f"packaging {path}: its library {soname} was not found", hint="use --source with a PBS archive"
-    )
+    raise ArchiveError(f"packaging {path}: its library {soname} was not found", hint="use --source with a PBS archive")
 
 
 def _mapped_folders(soname: str) -> Iterator[Path]:

@@ -52,12 +52,8 @@ class Report:
                 {"name": group.name, "files": group.files, "raw": group.raw, "stored": group.stored}
                 for group in self.groups
             ],
-            "largest": [
-                {"name": entry.name, "raw": entry.size, "stored": entry.stored} for entry in self.largest
-            ],
-            "dropped": [
-                {"rule": rule, "files": count, "raw": size} for rule, count, size in manifest.dropped
-            ],
+            "largest": [{"name": entry.name, "raw": entry.size, "stored": entry.stored} for entry in self.largest],
+            "dropped": [{"rule": rule, "files": count, "raw": size} for rule, count, size in manifest.dropped],
         }
 
     def to_text(self) -> str:
@@ -68,8 +64,7 @@ class Report:
             f"{self.directory}: Python {origin.python} for {origin.triple} ({source}, {origin.flavour})"
             + ("" if origin.portable else ", for this machine only"),
             f"  contentHash {manifest.content_hash}",
-            f"  {len(manifest.files)} files, {human_bytes(manifest.raw)} extracted, "
-            f"{human_bytes(self.embedded)} embedded ({manifest.codec})",
+            self._figures(),
             "",
             f"  {'group':<28} {'files':>6} {'extracted':>10} {'embedded':>10}",
             *(_line(group.name, group.files, group.raw, group.stored) for group in self.groups),
@@ -81,6 +76,10 @@ class Report:
             lines += ["", f"  {'dropped by rule':<28} {'files':>6} {'extracted':>10}"]
             lines += [_line(rule, count, size) for rule, count, size in manifest.dropped]
         return "\n".join(lines)
+
+    def _figures(self) -> str:
+        raw, embedded = human_bytes(self.manifest.raw), human_bytes(self.embedded)
+        return f"  {len(self.manifest.files)} files, {raw} extracted, {embedded} embedded ({self.manifest.codec})"
 
 
 def inspect(directory: Path) -> Report:

@@ -150,9 +150,7 @@ def _slice(view: memoryview, start: int, end: int, listed: str | None) -> _Slice
     if count > MAX_COMMANDS:
         raise BinaryError(f"Mach-O file: it has more than {MAX_COMMANDS} load commands")
     first = 32 if magic[:4] in _WIDE else 28
-    return _Slice(
-        _machine(cpu), _KINDS.get(type_, "object"), tuple(_named(reader, first, count, first + size))
-    )
+    return _Slice(_machine(cpu), _KINDS.get(type_, "object"), tuple(_named(reader, first, count, first + size)))
 
 
 def _named(reader: Reader, offset: int, count: int, end: int) -> Iterator[_Named]:

@@ -52,7 +52,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a bundle comes from: versions, triple, flavour, archive with its sha256, and whether it runs elsewhere."""
+    """Where a bundle comes from; ``portable`` is false for what runs only on the machine it was made on."""
 
     python: str
     pbs: str

@@ -135,9 +135,7 @@ class Matrix:
         """Return the row of ``goos/goarch[/variant]``; UsageError if there is none."""
         row = self.platforms.get(key)
         if row is None:
-            raise UsageError(
-                f"platform {key!r} is not in the matrix", hint=_nearest(key, self.platforms, "platforms")
-            )
+            raise UsageError(f"platform {key!r} is not in the matrix", hint=_nearest(key, self.platforms, "platforms"))
         return row
 
     def asset(self, platform: Platform, version: str, pbs: str) -> str:
@@ -214,27 +212,23 @@ def load(path: Path | None) -> Matrix:
         base = path.parent
     try:
         return _matrix(values, lock=lock, primary=primary, base=base)
-    except _ValueProblem as problem:
+    except _ValueProblemError as problem:
         where = path or shipped
-        raise UsageError(
-            f"reading {where}: {problem}", hint="see the comments in the shipped matrix.toml"
-        ) from None
+        raise UsageError(f"reading {where}: {problem}", hint="see the comments in the shipped matrix.toml") from None
 
 
-class _ValueProblem(Exception):
+class _ValueProblemError(Exception):
     """A value of the wrong kind; ``load`` adds the file's name."""
 
 
 def _matrix(values: Mapping[str, Any], *, lock: Mapping[str, str], primary: str, base: Path) -> Matrix:
     source, python, output = (_table(values, name) for name in ("source", "python", "output"))
     layouts = {name: _layout(name, _table(values["layout"], name)) for name in _table(values, "layout")}
-    platforms = {
-        key: _platform(key, _table(values["platform"], key), layouts) for key in _table(values, "platform")
-    }
+    platforms = {key: _platform(key, _table(values["platform"], key), layouts) for key in _table(values, "platform")}
     features = {name: _feature(name, _table(values["feature"], name)) for name in _table(values, "feature")}
     versions = _strings(python, "versions", is_version, "a version such as 3.14.9")
     if not versions:
-        raise _ValueProblem("[python] versions is empty")
+        raise _ValueProblemError("[python] versions is empty")
     lines = [line_of(version) for version in versions]
     chosen = _strings(values, "platforms", lambda key: key in platforms, "a row of [platform]")
     enabled = _strings(values, "features", lambda name: name in features, "one of [feature]")
@@ -272,7 +266,7 @@ def _layout(name: str, table: Mapping[str, Any]) -> Layout:
 
 def _platform(key: str, table: Mapping[str, Any], layouts: Mapping[str, Layout]) -> Platform:
     if _KEY.fullmatch(key) is None:
-        raise _ValueProblem(f'[platform."{key}"] is not goos/goarch or goos/goarch/variant in lower case')
+        raise _ValueProblemError(f'[platform."{key}"] is not goos/goarch or goos/goarch/variant in lower case')
     return Platform(
         key=key,
         triple=_string(table, "triple", _is_word, "a triple"),
@@ -296,7 +290,7 @@ def _feature(name: str, table: Mapping[str, Any]) -> Feature:
 def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     table = values[name]
     if not isinstance(table, dict):
-        raise _ValueProblem(f"{name} must be a table, not {table!r}")
+        raise _ValueProblemError(f"{name} must be a table, not {table!r}")
     return table
 
 
@@ -308,7 +302,7 @@ def _string(
 ) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not fits(value):
-        raise _ValueProblem(f"{key} must be {kind}, not {value!r}")
+        raise _ValueProblemError(f"{key} must be {kind}, not {value!r}")
     return value
 
 
@@ -320,17 +314,17 @@ def _strings(
 ) -> tuple[str, ...]:
     values = table.get(key)
     if not isinstance(values, list):
-        raise _ValueProblem(f"{key} must be a list, not {values!r}")
+        raise _ValueProblemError(f"{key} must be a list, not {values!r}")
     for value in values:
         if not isinstance(value, str) or not fits(value):
-            raise _ValueProblem(f"each of {key} must be {kind}, not {value!r}")
+            raise _ValueProblemError(f"each of {key} must be {kind}, not {value!r}")
     return tuple(values)
 
 
 def _flag(table: Mapping[str, Any], key: str) -> bool:
     value = table.get(key)
     if not isinstance(value, bool):
-        raise _ValueProblem(f"{key} must be true or false, not {value!r}")
+        raise _ValueProblemError(f"{key} must be true or false, not {value!r}")
     return value
 
 
@@ -350,9 +344,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(
-            f"reading the matrix {path}: {error.strerror}", hint="name another with --config"
-        ) from error
+        raise UsageError(f"reading the matrix {path}: {error.strerror}", hint="name another with --config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"reading the matrix {path}: not TOML: {error}", hint="mend that line") from error
 
@@ -415,6 +407,9 @@ def _nearest(name: str, known: Mapping[str, Any], kind: str) -> str:
 
 
 _GO_KEYWORDS = frozenset(
-    "break case chan const continue default defer else fallthrough for func go goto if import interface map "
-    "package range return select struct switch type var".split()
+    (
+        *("break", "case", "chan", "const", "continue", "default", "defer", "else", "fallthrough", "for", "func"),
+        *("go", "goto", "if", "import", "interface", "map", "package", "range", "return", "select", "struct"),
+        *("switch", "type", "var"),
+    )
 )

@@ -94,9 +94,7 @@ class Packer:
         if cached is not None:
             task.advance(file.size)
             return lambda: cached
-        chunks = [
-            self.executor.submit(self._chunk, file, start, task) for start in range(0, file.size, CHUNK)
-        ]
+        chunks = [self.executor.submit(self._chunk, file, start, task) for start in range(0, file.size, CHUNK)]
         return lambda: self._keep(file, [chunk.result() for chunk in chunks])
 
     def _chunk(self, file: File, start: int, task: Task) -> bytes:

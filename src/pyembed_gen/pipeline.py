@@ -125,9 +125,7 @@ def preview(
     """
     supplies = _supplies(matrix, request, source, settings, progress)
     with workspace(settings.cache) as folder:
-        return tuple(
-            _preview(supply, matrix, settings, progress, Blobs(folder), deep=deep) for supply in supplies
-        )
+        return tuple(_preview(supply, matrix, settings, progress, Blobs(folder), deep=deep) for supply in supplies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +140,7 @@ class _Supply:
 
     def origin(self, sha256: str) -> Origin:
         row = self.job.platform
-        flavour = (
-            self.local.flavour if self.local else self.job.asset.split(f"{row.triple}-")[-1].split(".tar")[0]
-        )
+        flavour = self.local.flavour if self.local else self.job.asset.split(f"{row.triple}-")[-1].split(".tar")[0]
         return Origin(
             python=self.job.version,
             pbs=self.job.pbs,
@@ -195,9 +191,7 @@ def _with_current(supply: _Supply, settings: Settings) -> _Supply:
 
 def _local_supply(matrix: Matrix, request: Request, source: str, progress: Progress) -> _Supply:
     if len(request.platforms) > 1 or len(request.pythons) > 1:
-        raise ArchiveError(
-            f"--source {source} is one installation", hint="ask for one platform and one version"
-        )
+        raise ArchiveError(f"--source {source} is one installation", hint="ask for one platform and one version")
     found = sources.local(
         source,
         matrix,
@@ -223,9 +217,7 @@ class _Run:
     blobs: Blobs
     executor: ThreadPoolExecutor
 
-    def make(
-        self, supplies: Sequence[_Supply], archives: Mapping[Job, "Future[Archive]"]
-    ) -> dict[Job, _Made]:
+    def make(self, supplies: Sequence[_Supply], archives: Mapping[Job, "Future[Archive]"]) -> dict[Job, _Made]:
         """Make the bundles one after another; while one is unpacked, the one before is compressed."""
         made: dict[Job, _Made] = {}
         begun: _Begun | None = None
@@ -241,9 +233,7 @@ class _Run:
             made[begun.job] = self._finish(begun)
         return made
 
-    def _begin(
-        self, supply: _Supply, archives: Mapping[Job, "Future[Archive]"], since: float
-    ) -> _Begun | _Made:
+    def _begin(self, supply: _Supply, archives: Mapping[Job, "Future[Archive]"], since: float) -> _Begun | _Made:
         job = supply.job
         source = supply.local.source if supply.local else _fetched(archives[job].result(), self.progress)
         tree = _installation(source, job, self.blobs)
@@ -254,9 +244,7 @@ class _Run:
                 return _up_to_date(job, current, time.monotonic() - since)
         origin = supply.origin(source.sha256)
         tree = _transformed(tree, source, job, self.blobs)
-        packer = Packer(
-            self.blobs, self.settings.cache.create(self.settings.cache.packs), job.codec, self.executor
-        )
+        packer = Packer(self.blobs, self.settings.cache.create(self.settings.cache.packs), job.codec, self.executor)
         task = self.progress.task(f"packing {job.platform.key}", sum(file.size for file in tree.files))
         pending = packer.start(tree, task)
         return _Begun(job, tree, origin, recipe(job, origin, content), packer, pending, task, since)
@@ -291,9 +279,7 @@ def _installation(source: Source, job: Job, blobs: Blobs) -> Tree:
     facts = tree.facts
     row = job.platform
     if facts.version and facts.version != job.version:
-        raise ArchiveError(
-            f"{source.label} holds Python {facts.version}, not {job.version}", hint=_MISLABELLED
-        )
+        raise ArchiveError(f"{source.label} holds Python {facts.version}, not {job.version}", hint=_MISLABELLED)
     if facts.triple and facts.triple != row.triple:
         raise ArchiveError(f"{source.label} is for {facts.triple}, not {row.triple}", hint=_MISLABELLED)
     return tree
@@ -322,15 +308,9 @@ def _preview(
 ) -> Preview:
     tree = None
     if deep:
-        source = (
-            supply.local.source
-            if supply.local
-            else _fetched(_fetch(supply, matrix, settings, progress), progress)
-        )
+        source = supply.local.source if supply.local else _fetched(_fetch(supply, matrix, settings, progress), progress)
         tree = _transformed(_installation(source, supply.job, blobs), source, supply.job, blobs)
-    cached = bool(supply.local) or bool(
-        supply.known and fetch.is_cached(supply.wanted, supply.known, settings.cache)
-    )
+    cached = bool(supply.local) or bool(supply.known and fetch.is_cached(supply.wanted, supply.known, settings.cache))
     return Preview(supply.job, supply.origin(supply.known), cached, supply.current is not None, tree)
 
 
@@ -356,9 +336,7 @@ def _fetching(
     watched = _Stoppable(progress, stop)
     with ThreadPoolExecutor(_DOWNLOADS) as executor:
         try:
-            yield {
-                supply.job: executor.submit(_fetch, supply, matrix, settings, watched) for supply in wanted
-            }
+            yield {supply.job: executor.submit(_fetch, supply, matrix, settings, watched) for supply in wanted}
         finally:
             stop.set()
             executor.shutdown(wait=False, cancel_futures=True)

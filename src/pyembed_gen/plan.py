@@ -130,9 +130,7 @@ def _newest(line: str, available: Sequence[str]) -> str:
         raise UsageError(f"--python {line!r} is not a version", hint="write 3.14 or 3.14.9")
     fitting = [version for version in available if matrix_.line_of(version) == line]
     if not fitting:
-        lines = ", ".join(
-            sorted({matrix_.line_of(version) for version in available}, key=matrix_.line_number)
-        )
+        lines = ", ".join(sorted({matrix_.line_of(version) for version in available}, key=matrix_.line_number))
         raise UsageError(f"Python {line} is not in the matrix", hint=f"it has {lines}")
     return max(fitting, key=version_key)
 

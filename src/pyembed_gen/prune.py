@@ -34,8 +34,7 @@ class Pruner:
         return cls(
             stdlib=stdlib,
             rules=tuple(
-                (rule.name, _spec([pattern.replace("{stdlib}", stdlib) for pattern in rule.patterns]))
-                for rule in drop
+                (rule.name, _spec([pattern.replace("{stdlib}", stdlib) for pattern in rule.patterns])) for rule in drop
             ),
             keep=anchored_globs(keep),
         )

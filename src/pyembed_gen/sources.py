@@ -34,7 +34,7 @@ class Local:
 
 def from_archive(path: Path, asset: str, sha256: str, progress: Progress) -> Source:
     """Return a fetched archive as a source."""
-    return Source(_archive_members(path, progress), label=asset, archive=asset, sha256=sha256)
+    return Source(_archive_members(path, asset, progress), label=asset, archive=asset, sha256=sha256)
 
 
 def local(name: str, matrix: Matrix, *, platform: str, version: str, progress: Progress) -> Local:
@@ -106,9 +106,7 @@ def _agreed(found: Local, name: str, platform: str, version: str) -> Local:
     if not has:
         raise UsageError(f"--source {name} does not tell its version", hint="add --python with it, as 3.14.9")
     if version and version not in (has, matrix_.line_of(has)):
-        raise UsageError(
-            f"--source {name} is Python {has}, and --python asks for {version}", hint="leave --python out"
-        )
+        raise UsageError(f"--source {name} is Python {has}, and --python asks for {version}", hint="leave --python out")
     return Local(found.source, found.flavour, found.pbs, found.platform, has)
 
 
@@ -137,9 +135,7 @@ def _row_of_binary(path: Path, matrix: Matrix, abi: str) -> Platform:
     for row in matrix.platforms.values():
         if facts and row.format == facts.format and row.machine in facts.machines and row.abi == abi:
             return row
-    raise UsageError(
-        f"{path} is for a platform that the matrix does not have", hint="add a row to matrix.toml"
-    )
+    raise UsageError(f"{path} is for a platform that the matrix does not have", hint="add a row to matrix.toml")
 
 
 def _read(path: Path) -> Binary | None:
@@ -149,10 +145,10 @@ def _read(path: Path) -> Binary | None:
         raise ArchiveError(f"reading the interpreter {path}: {error}", hint="is it one?") from error
 
 
-def _archive_members(path: Path, progress: Progress) -> Callable[[], Iterator[Member]]:
+def _archive_members(path: Path, label: str, progress: Progress) -> Callable[[], Iterator[Member]]:
     def members() -> Iterator[Member]:
-        task: Task = progress.task(f"unpacking {path.name}", path.stat().st_size)
-        yield from archive.members(path, task)
+        task: Task = progress.task(f"unpacking {label}", path.stat().st_size)
+        yield from archive.members(path, label, task)
         task.done()
 
     return members

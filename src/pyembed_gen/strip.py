@@ -172,9 +172,7 @@ def _plan(view: memoryview) -> _Plan | None:
     return _Plan(tuple(sorted(pieces, key=itemgetter(0))), size)
 
 
-def _place_table(
-    file: _File, holes: Sequence[Range], tail: int, strings: int, count: int
-) -> tuple[int, int, int]:
+def _place_table(file: _File, holes: Sequence[Range], tail: int, strings: int, count: int) -> tuple[int, int, int]:
     """Return where section names and headers go, and the size of the file.
 
     They go into a hole that a removed section leaves before the end, if one is large enough: a file whose
@@ -205,7 +203,7 @@ def _is_shadow(section: Section) -> bool:
     return section.type == SectionType.NOBITS and section.flags & (Flag.ALLOC | Flag.WRITE) == Flag.ALLOC
 
 
-def _removed(file: _File) -> list[int]:
+def _removed(file: _File) -> set[int]:
     mapped = _merge(_range_of(segment.offset, segment.filesz) for segment in file.segments)
     loose = [
         index
@@ -219,7 +217,7 @@ def _removed(file: _File) -> list[int]:
     linked = {file.sections[index].link for index in removed}
     others = {section.link for index, section in enumerate(file.sections) if index not in removed}
     strings = {index for index in loose if file.sections[index].type == SectionType.STRTAB}
-    return sorted(removed | (strings & linked - others))
+    return removed | (strings & linked - others)
 
 
 def _is_debug(section: Section, name: str) -> bool:
@@ -240,8 +238,8 @@ def _range_of(start: int, size: int) -> Range:
 
 def _range(section: Section) -> Range:
     """Return where a section's bytes are; an empty range when it has none."""
-    empty = section.type in {SectionType.NULL, SectionType.NOBITS}
-    return _range_of(section.offset, 0 if empty else section.size)
+    empty = section.size == 0 or section.type in {SectionType.NULL, SectionType.NOBITS}
+    return (0, 0) if empty else _range_of(section.offset, section.size)
 
 
 def _table_range(file: _File) -> Range:
@@ -260,9 +258,7 @@ def _held(file: _File) -> Iterator[Range]:
 def _end(file: _File, kept: Sequence[int], held: Sequence[Range]) -> int:
     """Return where the bytes end that stay in place, kept sections among them included."""
     end = held[-1][1]
-    for start, stop in sorted(
-        _range(file.sections[index]) for index in kept if index != file.header.shstrndx
-    ):
+    for start, stop in sorted(_range(file.sections[index]) for index in kept if index != file.header.shstrndx):
         if start < end:
             end = max(end, stop)
     return end
@@ -324,9 +320,7 @@ def _table(file: _File, slots: list[int | None], changed: dict[int, Section], na
         section = changed.get(old, file.sections[old])
         info = numbers.get(section.info, 0) if _info_is_link(section) else section.info
         link = numbers.get(section.link, 0)
-        entries.append(
-            form.pack(*astuple(replace(section, name=names[file.names[old]], link=link, info=info)))
-        )
+        entries.append(form.pack(*astuple(replace(section, name=names[file.names[old]], link=link, info=info))))
     return b"".join(entries)
 
 
@@ -339,9 +333,7 @@ def _header(file: _File, table_at: int, slots: list[int | None]) -> bytes:
     form = struct.Struct(file.header.order + file.header.layout.header)
     start = file.header.layout.header_size - form.size
     fields = list(file.reader.unpack(file.header.layout.header, start))
-    for place, value in zip(
-        _SECTION_FIELDS, (table_at, len(slots), slots.index(file.header.shstrndx)), strict=True
-    ):
+    for place, value in zip(_SECTION_FIELDS, (table_at, len(slots), slots.index(file.header.shstrndx)), strict=True):
         fields[place] = value
     return file.reader.take(0, start) + form.pack(*fields)
 
@@ -401,9 +393,7 @@ def _pieces(view: memoryview, start: int, stop: int) -> Iterator[bytes]:
 
 
 def _equal(old: memoryview, old_range: Range, new: memoryview, new_range: Range) -> bool:
-    """Tell whether two stretches hold the same bytes; False when one does not lie in its file."""
-    if old_range[1] - old_range[0] != new_range[1] - new_range[0]:
-        return False
+    """Tell whether two stretches of one size hold the same; False when one does not lie in its file."""
     if old_range[1] > len(old) or new_range[1] > len(new):
         return False
     pieces = zip(_pieces(old, *old_range), _pieces(new, *new_range), strict=True)

@@ -35,7 +35,7 @@ def parse(text: str, *, where: str, error: type[PyembedError] = FetchError, hint
 def _add_line(line: str, sums: dict[str, str]) -> None:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise ValueError(f"expected `<sha256>  <asset>`, found {line[:100]!r}")
+        raise ValueError(f"expected a sha256, two blanks and an asset, found {line[:100]!r}")
     asset = match["asset"]
     if "/" in asset or "\\" in asset or asset in {".", ".."}:
         raise ValueError(f"{asset!r} is not a plain file name")

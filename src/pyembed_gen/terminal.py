@@ -58,9 +58,7 @@ class Lines:
 
 
 class _LineTask:
-    def __init__(
-        self, lines: Lines, label: str, total: int | None, unit: str, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, lines: Lines, label: str, total: int | None, unit: str, clock: Callable[[], float]) -> None:
         self._lines = lines
         self._label = label
         self._total = total

@@ -28,13 +28,9 @@ def bundles(directory: Path) -> tuple[Path, ...]:
     """
     if (directory / FILE_NAME).is_file():
         return (directory,)
-    found = sorted(
-        path.parent for pattern in ("*", "py3.*/*") for path in directory.glob(f"{pattern}/{FILE_NAME}")
-    )
+    found = sorted(path.parent for pattern in ("*", "py3.*/*") for path in directory.glob(f"{pattern}/{FILE_NAME}"))
     if not found:
-        raise UsageError(
-            f"{directory} holds no bundle", hint="name the folder that pyembed-gen wrote with --out"
-        )
+        raise UsageError(f"{directory} holds no bundle", hint="name the folder that pyembed-gen wrote with --out")
     return tuple(found)
 
 

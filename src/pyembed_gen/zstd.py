@@ -52,7 +52,7 @@ else:
         """Return up to ``size`` + 1 bytes of what one frame holds; ZstdError or EOFError on damage."""
         decompressor = _zstandard.ZstdDecompressor(max_window_size=1 << MAX_WINDOW_LOG)
         with decompressor.stream_reader(payload, read_across_frames=False) as reader:
-            content = cast("bytes", reader.read(size + 1))
+            content: bytes = reader.read(size + 1)
         if len(content) < size:
             raise EOFError("the frame is cut short")
         return content
