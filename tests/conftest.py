@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ Run = Callable[..., Done]
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing on the machine changes what a test sees: cache, mirror, proxies, go generate, working directory."""
     for name in [*os.environ]:
         if name.startswith(("PYEMBED_", "GOPACKAGE")) or name.lower().endswith("_proxy"):
@@ -52,7 +52,6 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    yield
 
 
 @pytest.fixture

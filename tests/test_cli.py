@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TAG, VERSION, Run
 
 import pbs
+from conftest import ROOT, TAG, VERSION, Run
 from pyembed_gen import cli, emit, errors, verify
 
 
@@ -100,9 +100,9 @@ def test_damaged_bundle_is_made_again(run: Run, tiny: list[str]) -> None:
     assert run(*arguments).code == 0
     bundle = Path("o/linux-arm64")
     for damage in (
-        lambda: (bundle / "lib/python3.14/os.py.gz").unlink(),
+        (bundle / "lib/python3.14/os.py.gz").unlink,
         lambda: (bundle / "lib/python3.14/os.py.gz").write_bytes(b""),
-        lambda: (bundle / "stray").touch(),
+        (bundle / "stray").touch,
         lambda: (bundle / "files.json").write_text("{}"),
     ):
         damage()

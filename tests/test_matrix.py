@@ -65,7 +65,8 @@ def test_own_file_says_only_what_differs(tmp_path: Path) -> None:
     """Tables are laid over the shipped ones key by key; lists and texts replace."""
     loaded = own(
         tmp_path,
-        'platforms = ["linux/amd64"]\nfeatures = ["tkinter"]\n[output]\ndir = "py"\n[drop]\ntests = []\nmine = ["*.rst"]\n',
+        'platforms = ["linux/amd64"]\nfeatures = ["tkinter"]\n[output]\ndir = "py"\n'
+        '[drop]\ntests = []\nmine = ["*.rst"]\n',
     )
     assert loaded.default_platforms == ("linux/amd64",)
     assert loaded.features == ("tkinter",)

@@ -88,20 +88,16 @@ def _lock(path: Path, waiting: Callable[[], None] | None) -> int:
 
 
 def _open(path: Path) -> int:
-    try:
+    with _naming(path):
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(path.stat().st_mode):
                 return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-    except OSError as error:
-        raise _failed(path, error) from error
 
 
 def _locked(fd: int, path: Path) -> bool:
-    try:
+    with _naming(path):
         return _acquire(fd)
-    except OSError as error:
-        raise _failed(path, error) from error
 
 
 def _is_at(fd: int, path: Path) -> bool:
@@ -111,6 +107,12 @@ def _is_at(fd: int, path: Path) -> bool:
         return False
 
 
-def _failed(path: Path, error: OSError) -> WriteError:
-    hint = "check that you may write there, and that its file system has locks"
-    return WriteError(f"locking {path}: {error.strerror or error}", hint=hint)
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(
+            f"locking {path}: {error.strerror or error}",
+            hint="check that you may write there, and that its file system has locks",
+        ) from error

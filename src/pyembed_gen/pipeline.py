@@ -14,7 +14,7 @@ from pyembed_gen import emit, fetch, plan, sources
 from pyembed_gen.blobs import Blobs
 from pyembed_gen.cache import Cache
 from pyembed_gen.download import Policy
-from pyembed_gen.errors import ArchiveError
+from pyembed_gen.errors import ArchiveError, UsageError
 from pyembed_gen.fetch import Archive, Wanted
 from pyembed_gen.manifest import Manifest, Origin
 from pyembed_gen.matrix import Matrix
@@ -133,22 +133,22 @@ class _Supply:
     """A job and where its installation comes from: a local source, or an archive that may have to be fetched."""
 
     job: Job
-    local: Local | None
-    wanted: Wanted
+    place: Local | Wanted
     known: str  # the archive's sum, if it is known without the network
     current: Manifest | None = None  # of the bundle on disk, if that is what would be made
 
     def origin(self, sha256: str) -> Origin:
         row = self.job.platform
-        flavour = self.local.flavour if self.local else self.job.asset.split(f"{row.triple}-")[-1].split(".tar")[0]
+        local = self.place if isinstance(self.place, Local) else None
+        flavour = local.flavour if local else self.job.asset.split(f"{row.triple}-")[-1].split(".tar")[0]
         return Origin(
             python=self.job.version,
             pbs=self.job.pbs,
             triple=row.triple,
             flavour=flavour,
-            archive=self.local.source.archive if self.local else self.job.asset,
+            archive=local.source.archive if local else self.job.asset,
             sha256=sha256,
-            portable=self.local.source.portable if self.local else True,
+            portable=local.source.portable if local else True,
         )
 
 
@@ -181,7 +181,7 @@ def _supplies(
     for job in plan.plan(matrix, request):
         wanted = Wanted(job.asset, job.pbs, job.base)
         known = fetch.known_sum(wanted, matrix.lock, settings.cache) or ""
-        supplies.append(_with_current(_Supply(job, None, wanted, known), settings))
+        supplies.append(_with_current(_Supply(job, wanted, known), settings))
     return tuple(supplies)
 
 
@@ -191,7 +191,7 @@ def _with_current(supply: _Supply, settings: Settings) -> _Supply:
 
 def _local_supply(matrix: Matrix, request: Request, source: str, progress: Progress) -> _Supply:
     if len(request.platforms) > 1 or len(request.pythons) > 1:
-        raise ArchiveError(f"--source {source} is one installation", hint="ask for one platform and one version")
+        raise UsageError(f"--source {source} is one installation", hint="ask for one platform and one version")
     found = sources.local(
         source,
         matrix,
@@ -202,7 +202,7 @@ def _local_supply(matrix: Matrix, request: Request, source: str, progress: Progr
     asked = replace(request, platforms=(found.platform.key,), pbs="")
     (job,) = plan.plan(matrix, asked, versions=(found.version,))
     job = replace(job, pbs=found.pbs, base="", asset=found.source.label)
-    return _Supply(job, found, Wanted("", "", ""), found.source.sha256)
+    return _Supply(job, found, found.source.sha256)
 
 
 def _by_out(jobs: Sequence[Job]) -> Iterator[tuple[Path, list[Job]]]:
@@ -235,7 +235,8 @@ class _Run:
 
     def _begin(self, supply: _Supply, archives: Mapping[Job, "Future[Archive]"], since: float) -> _Begun | _Made:
         job = supply.job
-        source = supply.local.source if supply.local else _fetched(archives[job].result(), self.progress)
+        place = supply.place
+        source = place.source if isinstance(place, Local) else _fetched(archives[job].result(), self.progress)
         tree = _installation(source, job, self.blobs)
         content = source.sha256 or _fingerprint(tree)
         if content != supply.known:
@@ -260,7 +261,8 @@ def _current(supply: _Supply, content: str, settings: Settings) -> Manifest | No
     """Return the manifest of the bundle on disk if it is what would be made from this content."""
     if settings.force or not content:
         return None
-    sha256 = content if not supply.local or supply.local.source.sha256 else ""
+    is_folder = isinstance(supply.place, Local) and not supply.place.source.sha256
+    sha256 = "" if is_folder else content
     expected = recipe(supply.job, supply.origin(sha256), content)
     return emit.up_to_date(supply.job.directory, expected)
 
@@ -306,17 +308,20 @@ def _fingerprint(tree: Tree) -> str:
 def _preview(
     supply: _Supply, matrix: Matrix, settings: Settings, progress: Progress, blobs: Blobs, *, deep: bool
 ) -> Preview:
+    place = supply.place
     tree = None
     if deep:
-        source = supply.local.source if supply.local else _fetched(_fetch(supply, matrix, settings, progress), progress)
+        source = (
+            place.source if isinstance(place, Local) else _fetched(_fetch(place, matrix, settings, progress), progress)
+        )
         tree = _transformed(_installation(source, supply.job, blobs), source, supply.job, blobs)
-    cached = bool(supply.local) or bool(supply.known and fetch.is_cached(supply.wanted, supply.known, settings.cache))
+    cached = isinstance(place, Local) or fetch.is_cached(place, supply.known, settings.cache)
     return Preview(supply.job, supply.origin(supply.known), cached, supply.current is not None, tree)
 
 
-def _fetch(supply: _Supply, matrix: Matrix, settings: Settings, progress: Progress) -> Archive:
+def _fetch(wanted: Wanted, matrix: Matrix, settings: Settings, progress: Progress) -> Archive:
     return fetch.fetch(
-        supply.wanted,
+        wanted,
         lock=matrix.lock,
         cache=settings.cache,
         policy=settings.policy,
@@ -331,12 +336,15 @@ def _fetching(
     supplies: Sequence[_Supply], matrix: Matrix, settings: Settings, progress: Progress
 ) -> Iterator[Mapping[Job, "Future[Archive]"]]:
     """Fetch in the background what is not up to date; leaving early stops the downloads."""
-    wanted = [supply for supply in supplies if not supply.local]
     stop = threading.Event()
     watched = _Stoppable(progress, stop)
     with ThreadPoolExecutor(_DOWNLOADS) as executor:
         try:
-            yield {supply.job: executor.submit(_fetch, supply, matrix, settings, watched) for supply in wanted}
+            yield {
+                supply.job: executor.submit(_fetch, supply.place, matrix, settings, watched)
+                for supply in supplies
+                if isinstance(supply.place, Wanted)
+            }
         finally:
             stop.set()
             executor.shutdown(wait=False, cancel_futures=True)

@@ -23,12 +23,14 @@ class _InUseError(Exception):
 def workspace(cache: Cache) -> Iterator[Path]:
     """Yield an empty folder of this run alone, below the cache; folders of runs that were killed are removed."""
     parent = cache.create(cache.temporary)
-    _sweep(parent)
-    with cache.writing():
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.enter_context(filelock.exclusive(folder / _LOCK))
+        # Between its making and its locking a new folder would look like one that was left behind.
+        with filelock.exclusive(parent / _LOCK):
+            _sweep(parent)
+            with cache.writing():
+                folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(filelock.exclusive(folder / _LOCK))
         yield folder
 
 

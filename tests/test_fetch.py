@@ -1,0 +1,482 @@
+"""An archive reaches the cache with the right sum or not at all."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pyembed_gen import fetch as fetching
+from pyembed_gen import sums
+from pyembed_gen.cache import Cache, clear
+from pyembed_gen.download import Policy
+from pyembed_gen.errors import FetchError, PyembedError, UsageError, WriteError
+from pyembed_gen.fetch import Archive, Wanted, expected_sum, is_cached, known_sum
+from pyembed_gen.filelock import exclusive
+from pyembed_gen.progress import Silent
+from web import Reply, Web, page
+
+TAG = "20261021"
+ASSET = f"cpython-3.14.9+{TAG}-x86_64-unknown-linux-gnu-pgo+lto-full.tar.zst"
+BODY = b"\x28\xb5\x2f\xfd" + b"archive" * 30_000
+SUM = hashlib.sha256(BODY).hexdigest()
+WRONG = "0" * 64
+LOCK = {ASSET: SUM}
+FILE = f"/{TAG}/{ASSET}"
+LIST = f"/{TAG}/SHA256SUMS"
+
+
+class Notes(Silent):
+    """Progress that remembers its notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        """Remember a note."""
+        self.notes.append(message)
+
+
+@dataclass
+class Bench:
+    """A mirror and a cache."""
+
+    web: Web
+    cache: Cache
+    progress: Notes = field(default_factory=Notes)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the mirror has."""
+        return Wanted(ASSET, TAG, self.web.url)
+
+    def get(
+        self,
+        lock: sums.Sums = LOCK,
+        *,
+        wanted: Wanted | None = None,
+        offline: bool = False,
+        insecure: bool = False,
+        timeout: float = 5,
+    ) -> Archive:
+        """Fetch what is wanted."""
+        return fetching.fetch(
+            wanted or self.wanted,
+            lock=lock,
+            cache=self.cache,
+            policy=Policy(attempts=2, timeout=timeout),
+            progress=self.progress,
+            offline=offline,
+            insecure=insecure,
+            sleep=lambda _: None,
+        )
+
+    def serve(self, body: bytes = BODY, listed: str = f"{SUM}  {ASSET}\n") -> None:
+        """Put archive and list on the mirror."""
+        self.web.serve(FILE, Reply(body, etag='"one"'))
+        self.web.serve(LIST, listed.encode())
+
+    def archives(self) -> list[str]:
+        """Name what is in the cache."""
+        return sorted(path.name for path in self.cache.archives.glob("*"))
+
+    @property
+    def asked(self) -> list[str]:
+        """The last path element of each request."""
+        return [request.path.rpartition("/")[2] for request in self.web.requests]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    with Web() as web:
+        yield Bench(web, Cache(tmp_path / "cache"))
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    folder = tmp_path / "my mirror"
+    (folder / TAG).mkdir(parents=True)
+    (folder / TAG / ASSET).write_bytes(BODY)
+    (folder / TAG / "SHA256SUMS").write_text(sums.render(LOCK), encoding="utf-8")
+    return folder
+
+
+# --- what is wanted -----------------------------------------------------------------------------------
+
+
+def test_urls() -> None:
+    """A plus is encoded for servers that would take it for a blank, and not in file URLs."""
+    assert Wanted("a+b.tar.zst", "1", "https://host/x/").url == "https://host/x/1/a%2Bb.tar.zst"
+    assert Wanted("a+b.tar.zst", "1", "file:///x").url == "file:///x/1/a+b.tar.zst"
+    assert Wanted("a", "1", "https://host/x").sums_url == "https://host/x/1/SHA256SUMS"
+
+
+@pytest.mark.parametrize(("asset", "tag"), [("../a", "1"), ("a", "1/.."), ("", "1"), ("a", ".."), ("a b", "1")])
+def test_names_that_would_leave_the_cache_are_refused(asset: str, tag: str) -> None:
+    """Names come from command lines and become file names."""
+    with pytest.raises(UsageError, match="not a plain name"):
+        Wanted(asset, tag, "https://host")
+
+
+# --- from the lock ------------------------------------------------------------------------------------
+
+
+def test_an_archive_of_the_lock(bench: Bench) -> None:
+    """It is verified by the lock; the release's own list is not asked for."""
+    bench.serve(listed="nonsense")
+    archive = bench.get()
+    path = bench.cache.archives / f"{SUM}-{ASSET}"
+    url = f"{bench.web.url}/{TAG}/{ASSET.replace('+', '%2B')}"
+    assert archive == Archive(path, ASSET, SUM, url, len(BODY), cached=False, verified="lock")
+    assert path.read_bytes() == BODY
+    assert bench.archives() == [path.name]
+    assert len(bench.web.requests) == 1
+
+
+def test_a_second_run_asks_nobody(bench: Bench) -> None:
+    """It is a hit, offline too, and counts as a use."""
+    bench.serve()
+    path = bench.get().path
+    os.utime(path, (0, 0))
+    again = bench.get(offline=True)
+    assert again.cached
+    assert again.path == path
+    assert (again.size, again.verified) == (len(BODY), "lock")
+    assert path.stat().st_mtime > 1_000_000
+    assert len(bench.web.requests) == 1
+
+
+@pytest.mark.parametrize("damage", [b"", BODY[:-1], BODY[:-1] + b"x", BODY + b"x"])
+def test_a_damaged_cached_file_is_fetched_again(bench: Bench, damage: bytes) -> None:
+    """It is noticed by its sum, not by its size alone, and said."""
+    bench.serve()
+    path = bench.get().path
+    path.write_bytes(damage)
+    assert not bench.get().cached
+    assert path.read_bytes() == BODY
+    assert bench.progress.notes == [f"the cached {ASSET} is damaged; fetching it again"]
+
+
+def test_a_wrong_sum_is_never_cached(bench: Bench) -> None:
+    """Neither under the expected name nor under its own."""
+    bench.serve(BODY + b"more")
+    with pytest.raises(FetchError, match="wrong sha256"):
+        bench.get()
+    assert bench.archives() == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "what"),
+    [
+        (Reply(status=404), "404 Not Found"),
+        (Reply(status=503), "503 Service Unavailable"),
+        (page(), "web page"),
+        (Reply(BODY, cut=100), "connection failed"),
+        (Reply(BODY, stall=100), "nothing came for 0.2 s"),
+    ],
+)
+def test_failures_name_the_url_and_leave_no_archive(bench: Bench, reply: Reply, what: str) -> None:
+    """Exit 3, one line; at most a part that can be continued is left."""
+    bench.web.serve(FILE, reply)
+    with pytest.raises(FetchError) as caught:
+        bench.get(timeout=0.2)
+    assert caught.value.exit_code == 3
+    assert str(caught.value).startswith(f"fetching {bench.wanted.url}: ")
+    assert what in str(caught.value)
+    assert caught.value.hint
+    assert all(".part" in name for name in bench.archives())
+
+
+def test_an_interrupted_download_is_continued_by_the_next_run(bench: Bench) -> None:
+    """Through the cache: the second run asks for the rest only."""
+    bench.web.serve(FILE, Reply(BODY, etag='"one"', cut=1000), Reply(status=500))
+    with pytest.raises(FetchError, match="500"):
+        bench.get()
+    bench.serve()
+    assert bench.get().path.read_bytes() == BODY
+    assert bench.web.requests[-1].headers["Range"] == "bytes=1000-"
+    assert bench.archives() == [f"{SUM}-{ASSET}"]
+
+
+def test_offline_without_the_archive(bench: Bench) -> None:
+    """The line says what to do, and nobody is asked."""
+    with pytest.raises(FetchError, match=r"no intact copy is cached.*--offline; run once without --offline"):
+        bench.get(offline=True)
+    assert bench.web.requests == []
+
+
+# --- from the release ---------------------------------------------------------------------------------
+
+
+def test_an_archive_that_the_lock_does_not_know(bench: Bench) -> None:
+    """Its release's SHA256SUMS vouches for it, and is cached with it."""
+    bench.serve()
+    assert bench.get({}).verified == "release"
+    assert bench.asked == ["SHA256SUMS", ASSET.replace("+", "%2B")]
+    assert bench.get({}, offline=True).cached
+    assert len(bench.web.requests) == 2
+    assert sorted(path.name for path in bench.cache.temporary.iterdir()) == []
+
+
+def test_a_cached_list_without_the_asset_is_asked_for_anew(bench: Bench) -> None:
+    """Once: a release may get more assets after its first hour."""
+    bench.serve(listed=f"{WRONG}  other\n")
+    with pytest.raises(FetchError, match="no such asset"):
+        bench.get({})
+    bench.serve()
+    assert bench.get({}).verified == "release"
+    assert bench.asked.count("SHA256SUMS") == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", b"\xff\xfe"])
+def test_a_damaged_cached_list_is_asked_for_anew(bench: Bench, damage: bytes) -> None:
+    """It is as if there were none."""
+    bench.serve()
+    bench.get({})
+    (listed,) = bench.cache.releases.iterdir()
+    listed.write_bytes(damage)
+    assert known_sum(bench.wanted, {}, bench.cache) is None
+    assert bench.get({}).cached
+    assert known_sum(bench.wanted, {}, bench.cache) == SUM
+
+
+def test_lists_of_two_mirrors_and_two_tags_are_kept_apart(bench: Bench) -> None:
+    """One mirror's list says nothing about another's."""
+    bench.serve()
+    bench.get({})
+    assert known_sum(Wanted(ASSET, TAG, bench.web.url + "/x"), {}, bench.cache) is None
+    assert known_sum(Wanted(ASSET, "20260414", bench.web.url), {}, bench.cache) is None
+    assert known_sum(Wanted(ASSET, TAG, bench.web.url + "/"), {}, bench.cache) == SUM
+
+
+def test_an_asset_that_the_release_does_not_have(bench: Bench) -> None:
+    """The line names the nearest ones, at most three."""
+    names = [ASSET.replace("3.14.9", f"3.14.{minor}") for minor in range(5)] + ["SBOM.json"]
+    bench.serve(listed="".join(f"{WRONG}  {name}\n" for name in names))
+    with pytest.raises(FetchError) as caught:
+        bench.get({})
+    message = str(caught.value)
+    assert f"looking for {ASSET} in {bench.web.url}{LIST}: the release has no such asset (nearest: " in message
+    assert message.count("cpython-3.14.") == 4
+    assert "SBOM" not in message
+    assert message.endswith("check --python, --only-platforms and --pbs")
+    bench.serve(listed=f"{WRONG}  SBOM.json\n")
+    with pytest.raises(FetchError, match="no such asset; check"):
+        bench.get({})
+
+
+def test_nothing_vouches_for_it(bench: Bench) -> None:
+    """Without lock and list it is refused, and the line names the three ways out."""
+    bench.web.serve(FILE, BODY)
+    with pytest.raises(FetchError) as caught:
+        bench.get({})
+    for word in (f"{bench.web.url}{LIST}: the server answered 404", "--mirror", "matrix.lock", "--insecure"):
+        assert word in str(caught.value)
+    assert ASSET.replace("+", "%2B") not in bench.asked
+
+
+@pytest.mark.parametrize("reply", [page(), Reply(b"nonsense"), Reply(status=500)])
+def test_a_list_that_cannot_be_used(bench: Bench, reply: Reply) -> None:
+    """It is not cached, and the line names its URL."""
+    bench.serve()
+    bench.web.serve(LIST, reply)
+    with pytest.raises(FetchError, match=f"{bench.web.url}{LIST}"):
+        bench.get({})
+    assert not list(bench.cache.releases.glob("*"))
+
+
+def test_offline_without_a_list(bench: Bench) -> None:
+    """The line says what to do, and nobody is asked."""
+    with pytest.raises(FetchError, match=r"neither matrix.lock nor cached sums.*run once without --offline"):
+        bench.get({}, offline=True)
+    assert bench.web.requests == []
+
+
+# --- insecure -----------------------------------------------------------------------------------------
+
+
+def test_insecure_takes_what_comes_and_says_so(bench: Bench) -> None:
+    """It is cached under the sum that it has."""
+    bench.web.serve(FILE, BODY)
+    archive = bench.get({}, insecure=True)
+    assert (archive.verified, archive.sha256, archive.cached) == ("none", SUM, False)
+    assert bench.archives() == [f"{SUM}-{ASSET}"]
+    assert bench.progress.notes[0].startswith(f"{ASSET} is not verified: fetching {bench.web.url}{LIST}: ")
+
+
+def test_insecure_still_believes_a_sum_that_there_is(bench: Bench) -> None:
+    """The option allows a missing sum, not a wrong one."""
+    bench.serve(BODY + b"more")
+    for lock in (LOCK, {}):
+        with pytest.raises(FetchError, match="wrong sha256"):
+            bench.get(lock, insecure=True)
+
+
+def test_insecure_and_offline(bench: Bench) -> None:
+    """Without a sum, nobody knows which cached file it would be."""
+    with pytest.raises(FetchError, match="--offline"):
+        bench.get({}, insecure=True, offline=True)
+
+
+# --- file: mirrors ------------------------------------------------------------------------------------
+
+
+def test_a_folder_as_mirror(bench: Bench, mirror: Path) -> None:
+    """Works offline, with its own SHA256SUMS, blanks in the path and a plus in the name."""
+    wanted = Wanted(ASSET, TAG, mirror.as_uri())
+    archive = bench.get({}, wanted=wanted, offline=True)
+    assert (archive.verified, archive.cached, archive.sha256) == ("release", False, SUM)
+    assert bench.get({}, wanted=wanted).cached
+    assert not bench.cache.releases.exists()
+
+
+def test_the_list_of_a_folder_is_always_read_anew(bench: Bench, mirror: Path) -> None:
+    """Somebody may be filling it right now."""
+    wanted = Wanted(ASSET, TAG, mirror.as_uri())
+    assert known_sum(wanted, {}, bench.cache) == SUM
+    (mirror / TAG / "SHA256SUMS").write_text(f"{WRONG}  {ASSET}\n", encoding="utf-8")
+    assert known_sum(wanted, {}, bench.cache) == WRONG
+    with pytest.raises(FetchError, match="wrong sha256"):
+        bench.get({}, wanted=wanted)
+    (mirror / TAG / "SHA256SUMS").unlink()
+    assert known_sum(wanted, {}, bench.cache) is None
+    with pytest.raises(FetchError, match="there is no such file, and"):
+        bench.get({}, wanted=wanted)
+
+
+# --- what is known without the network ----------------------------------------------------------------
+
+
+def test_known_sum_asks_nobody(bench: Bench) -> None:
+    """The lock goes before the list; with neither the answer is None."""
+    assert known_sum(bench.wanted, {}, bench.cache) is None
+    assert known_sum(bench.wanted, {ASSET: WRONG}, bench.cache) == WRONG
+    assert not is_cached(bench.wanted, SUM, bench.cache)
+    bench.serve()
+    bench.get({})
+    asked = len(bench.web.requests)
+    assert known_sum(bench.wanted, {}, bench.cache) == SUM
+    assert is_cached(bench.wanted, SUM, bench.cache)
+    assert len(bench.web.requests) == asked
+
+
+def test_expected_sum_says_who_vouches(bench: Bench) -> None:
+    """Lock, release, or with insecure nobody."""
+    bench.serve()
+
+    def ask(wanted: Wanted, lock: sums.Sums) -> object:
+        return expected_sum(
+            wanted,
+            lock,
+            bench.cache,
+            offline=False,
+            insecure=True,
+            policy=Policy(),
+            progress=bench.progress,
+        )
+
+    assert ask(bench.wanted, {ASSET: WRONG}) == (WRONG, "lock")
+    assert ask(bench.wanted, {}) == (SUM, "release")
+    assert ask(Wanted(ASSET, "1", bench.web.url), {}) is None
+
+
+# --- side by side -------------------------------------------------------------------------------------
+
+RUN = """
+import json, sys
+from pathlib import Path
+from pyembed_gen.cache import Cache
+from pyembed_gen.download import Policy
+from pyembed_gen.fetch import Wanted, fetch
+from pyembed_gen.progress import Silent
+
+class Notes(Silent):
+    def note(self, message):
+        print(message, flush=True)
+
+base, root, asset, tag, digest = sys.argv[1:]
+cache = Cache(Path(root))
+archive = fetch(Wanted(asset, tag, base), lock={asset: digest}, cache=cache, policy=Policy(), progress=Notes())
+print("cached" if archive.cached else "downloaded", archive.path.stat().st_size)
+"""
+
+
+def test_two_processes_download_it_once(bench: Bench) -> None:
+    """The second one waits, says so, and finds it cached."""
+    bench.web.serve(FILE, Reply(BODY, delay=0.6))
+    command = [sys.executable, "-c", RUN, bench.web.url, str(bench.cache.root), ASSET, TAG, SUM]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate(timeout=20)[0] for process in running)
+    assert [process.returncode for process in running] == [0, 0]
+    assert said == [
+        f"downloaded {len(BODY)}\n",
+        f"waiting for another process that is fetching {ASSET}\ncached {len(BODY)}\n",
+    ]
+    assert len(bench.web.requests) == 1
+    assert bench.archives() == [f"{SUM}-{ASSET}"]
+
+
+def test_threads_download_it_once(bench: Bench) -> None:
+    """One process with several jobs is no different."""
+    bench.web.serve(FILE, Reply(BODY, delay=0.2))
+    results: list[Archive] = []
+    threads = [threading.Thread(target=lambda: results.append(bench.get())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(archive.cached for archive in results) == [False, True, True]
+    assert bench.progress.notes == [f"waiting for another process that is fetching {ASSET}"] * 2
+    assert len(bench.web.requests) == 1
+
+
+def test_clearing_the_cache_leaves_a_running_download_alone(bench: Bench) -> None:
+    """It ends as if nothing had happened."""
+    bench.web.serve(FILE, Reply(BODY, delay=0.1))
+    results: list[Archive] = []
+    thread = threading.Thread(target=lambda: results.append(bench.get(wanted=bench.wanted)))
+    thread.start()
+    while not bench.web.requests:
+        time.sleep(0.01)
+    clear(bench.cache)
+    thread.join()
+    assert results[0].path.read_bytes() == BODY
+
+
+# --- writing ------------------------------------------------------------------------------------------
+
+
+def test_a_cache_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
+    """Exit 5, and the line names the option."""
+    (tmp_path / "file").write_bytes(b"")
+    bench.cache = Cache(tmp_path / "file" / "cache")
+    bench.serve()
+    for lock in (LOCK, {}):
+        with pytest.raises(WriteError, match=r"using the cache .*--cache-dir or \$PYEMBED_CACHE"):
+            bench.get(lock)
+
+
+def test_a_name_that_is_taken_by_a_folder(bench: Bench) -> None:
+    """A cache that somebody tampered with is an error, not a traceback."""
+    (bench.cache.archives / f"{SUM}-{ASSET}").mkdir(parents=True)
+    bench.serve()
+    with pytest.raises(PyembedError) as caught:
+        bench.get()
+    assert isinstance(caught.value, WriteError)
+
+
+def test_a_hit_needs_no_lock(bench: Bench) -> None:
+    """So that a cache on a read-only disk, or in use by another process, still serves."""
+    bench.serve()
+    bench.get()
+    with exclusive(bench.cache.locks / SUM):
+        assert bench.get().cached
