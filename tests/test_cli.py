@@ -409,3 +409,25 @@ def test_exit_codes_are_the_documented_ones() -> None:
         "WriteError": 5,
     }
     assert shutil.which("pyembed-gen", path=Path(sys.executable).parent)
+
+
+def test_line_of_another_release_is_looked_up_there(run: Run, tmp_path: Path) -> None:
+    """With --pbs a line means the version which that release has, not the one in the matrix."""
+    asset = pbs.asset_name("3.14.4", TAG, "x86_64-unknown-linux-gnu")
+    mirror = pbs.write_mirror(tmp_path / "m", TAG, {asset: pbs.tiny_members("3.14.4", "x86_64-unknown-linux-gnu")})
+    arguments = ("--mirror", mirror.as_uri(), "--pbs", TAG, "--only-platforms", "linux/amd64", "--out", "o")
+    done = run(*arguments)
+    assert done.code == 0, done.err
+    assert emit.read_bundle(Path("o/linux-amd64")).origin.python == "3.14.4"
+    done = run(*arguments, "--python", "3.12")
+    assert done.code == 2
+    assert "Python 3.12 is not in release 20990101; it has 3.14" in done.err
+
+
+def test_line_of_a_locked_release_needs_no_network(run: Run, tmp_path: Path) -> None:
+    """If the lock lists the other release, its versions are known without asking for SHA256SUMS."""
+    (tmp_path / "work" / "matrix.toml").write_text('platforms = ["linux/amd64"]\n')
+    asset = pbs.asset_name("3.14.7", TAG, "x86_64-unknown-linux-gnu")
+    (tmp_path / "work" / "matrix.lock").write_text(f"{'0' * 64}  {asset}\n")
+    done = run("--pbs", TAG, "--dry-run", "--out", "o")
+    assert done.out == f"o/linux-amd64: from {asset} (to be fetched)\n"

@@ -167,6 +167,21 @@ def known_sum(wanted: Wanted, lock: sums.Sums, cache: Cache) -> str | None:
         return None
 
 
+def release_sums(
+    base: str, tag: str, *, cache: Cache, policy: Policy, progress: Progress, offline: bool = False
+) -> sums.Sums:
+    """Return the sums of all assets of a release, from the cache if they are there.
+
+    Raises FetchError if the list cannot be had, or is not cached and ``offline`` forbids to ask for it.
+    """
+    wanted = Wanted(_LIST, tag, base)
+    order = _Order(wanted, cache, policy, progress, time.sleep)
+    if not wanted.is_local and (listed := _cached_sums(wanted, cache)):
+        return listed
+    order.check_reachable(offline=offline)
+    return _downloaded_sums(order)
+
+
 def is_cached(wanted: Wanted, sha256: str, cache: Cache) -> bool:
     """Whether there is a file for that archive; :func:`fetch` is what checks that it is intact."""
     return _path(cache, sha256, wanted.asset).is_file()

@@ -1,11 +1,13 @@
 """Compresses the files of a tree, in parallel and never twice: results live in a cache, by content and codec."""
 
+import functools
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyembed_gen import payload
@@ -47,12 +49,16 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Packer:
-    """Compresses with one codec; ``packs`` is the folder of the cache."""
+    """Compresses for one run with one codec; ``packs`` is the folder of the cache.
+
+    ``begun`` remembers what was begun, so that a content of several trees is compressed once.
+    """
 
     blobs: Blobs
     packs: Path
     codec: Codec
     executor: Executor
+    begun: dict[str, Pending] = field(default_factory=dict)
 
     def start(self, tree: Tree, task: Task) -> Mapping[str, Pending]:
         """Begin to compress the distinct contents of a tree, largest first; ``task`` advances by raw bytes.
@@ -88,6 +94,14 @@ class Packer:
         )
 
     def _start(self, file: File, task: Task) -> Pending:
+        pending = self.begun.get(file.sha256)
+        if pending is not None:
+            task.advance(file.size)
+            return pending
+        self.begun[file.sha256] = self._start_new(file, task)
+        return self.begun[file.sha256]
+
+    def _start_new(self, file: File, task: Task) -> Pending:
         if self.codec.name != "gzip" or file.size <= CHUNK:
             return self.executor.submit(self._pack, file, task).result
         cached = self._cached(file)
@@ -95,7 +109,7 @@ class Packer:
             task.advance(file.size)
             return lambda: cached
         chunks = [self.executor.submit(self._chunk, file, start, task) for start in range(0, file.size, CHUNK)]
-        return lambda: self._keep(file, [chunk.result() for chunk in chunks])
+        return functools.cache(lambda: self._keep(file, [chunk.result() for chunk in chunks]))
 
     def _chunk(self, file: File, start: int, task: Task) -> bytes:
         with self.blobs.path(file.sha256).open("rb") as raw:
@@ -154,11 +168,10 @@ class Packer:
         path = self._path(file)
         with writing(self.packs):
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.{os.getpid()}")
-            with partial.open("wb") as target:
+            with tempfile.NamedTemporaryFile(dir=self.blobs.root, delete=False) as target:
                 target.write(head)
                 target.writelines(parts if compressed else [])
-            partial.replace(path)
+            Path(target.name).replace(path)
         if not compressed:
             return self._raw(file)
         return Payload(path, len(head), stored, compressed=True, chunks=chunks)

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pyembed_gen import emit, fetch, plan, sources
+from pyembed_gen import matrix as matrix_
 from pyembed_gen.blobs import Blobs
 from pyembed_gen.cache import Cache
 from pyembed_gen.download import Policy
@@ -107,7 +108,10 @@ def _making(
         _fetching(supplies, matrix, settings, progress) as archives,
         ThreadPoolExecutor(settings.jobs) as executor,
     ):
-        run = _Run(settings, progress, Blobs(folder), executor)
+        blobs = Blobs(folder)
+        packs = settings.cache.create(settings.cache.packs)
+        packer = Packer(blobs, packs, supplies[0].job.codec, executor)
+        run = _Run(settings, progress, blobs, packer)
         try:
             made = run.make(supplies, archives)
         except BaseException:
@@ -166,7 +170,6 @@ class _Begun:
     tree: Tree
     origin: Origin
     recipe: str
-    packer: Packer
     pending: Mapping[str, Pending]
     task: Task
     since: float
@@ -178,7 +181,7 @@ def _supplies(
     if source != "pbs":
         return (_with_current(_local_supply(matrix, request, source, progress), settings),)
     supplies = []
-    for job in plan.plan(matrix, request):
+    for job in plan.plan(matrix, request, versions=_versions(matrix, request, settings, progress)):
         wanted = Wanted(job.asset, job.pbs, job.base)
         known = fetch.known_sum(wanted, matrix.lock, settings.cache) or ""
         supplies.append(_with_current(_Supply(job, wanted, known), settings))
@@ -187,6 +190,26 @@ def _supplies(
 
 def _with_current(supply: _Supply, settings: Settings) -> _Supply:
     return replace(supply, current=_current(supply, supply.known, settings))
+
+
+def _versions(matrix: Matrix, request: Request, settings: Settings, progress: Progress) -> tuple[str, ...]:
+    """Return exact versions for lines asked of another release than the matrix's: that release knows its own."""
+    asked = request.pythons or (matrix.primary,)
+    if request.pbs in ("", matrix.pbs) or all(matrix_.is_version(python) for python in asked):
+        return ()
+    listed = [*matrix.lock]
+    if not plan.versions_in(listed, request.pbs):
+        base = request.mirror or matrix.url
+        listed += fetch.release_sums(
+            base,
+            request.pbs,
+            cache=settings.cache,
+            policy=settings.policy,
+            progress=progress,
+            offline=settings.offline,
+        )
+    found = plan.versions_in(listed, request.pbs)
+    return plan.choose_versions(matrix, asked, found, where=f"release {request.pbs}")
 
 
 def _local_supply(matrix: Matrix, request: Request, source: str, progress: Progress) -> _Supply:
@@ -215,7 +238,7 @@ class _Run:
     settings: Settings
     progress: Progress
     blobs: Blobs
-    executor: ThreadPoolExecutor
+    packer: Packer
 
     def make(self, supplies: Sequence[_Supply], archives: Mapping[Job, "Future[Archive]"]) -> dict[Job, _Made]:
         """Make the bundles one after another; while one is unpacked, the one before is compressed."""
@@ -245,13 +268,12 @@ class _Run:
                 return _up_to_date(job, current, time.monotonic() - since)
         origin = supply.origin(source.sha256)
         tree = _transformed(tree, source, job, self.blobs)
-        packer = Packer(self.blobs, self.settings.cache.create(self.settings.cache.packs), job.codec, self.executor)
         task = self.progress.task(f"packing {job.platform.key}", sum(file.size for file in tree.files))
-        pending = packer.start(tree, task)
-        return _Begun(job, tree, origin, recipe(job, origin, content), packer, pending, task, since)
+        pending = self.packer.start(tree, task)
+        return _Begun(job, tree, origin, recipe(job, origin, content), pending, task, since)
 
     def _finish(self, begun: _Begun) -> _Made:
-        packed = begun.packer.finish(begun.tree, begun.pending, recipe=begun.recipe, origin=begun.origin)
+        packed = self.packer.finish(begun.tree, begun.pending, recipe=begun.recipe, origin=begun.origin)
         begun.task.done()
         seconds = time.monotonic() - begun.since
         return _Made(Result(begun.job, packed.manifest, seconds, up_to_date=False), packed)

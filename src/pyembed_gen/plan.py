@@ -1,7 +1,7 @@
 """From the matrix and what was asked for to jobs, one for each bundle that will be written."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,15 +108,18 @@ def plan(matrix: Matrix, request: Request, *, versions: Sequence[str] = ()) -> t
     return tuple(sorted(jobs, key=lambda job: (str(job.out), job.platform.key)))
 
 
-def choose_versions(matrix: Matrix, pythons: Sequence[str], available: Sequence[str]) -> tuple[str, ...]:
+def choose_versions(
+    matrix: Matrix, pythons: Sequence[str], available: Sequence[str], *, where: str = "the matrix"
+) -> tuple[str, ...]:
     """Return exact versions for what was asked: lines take the newest of ``available``, versions stand.
 
-    Without a request it is the primary line. Two versions of one line are refused: they would share a folder.
+    ``where`` is what errors call the place that has them. Without a request it is the primary line. Two versions
+    of one line are refused: they would share a folder.
     """
     chosen: dict[str, str] = {}
     for python in pythons or (matrix.primary,):
         line = matrix_.line_of(python)
-        version = python if matrix_.is_version(python) else _newest(python, available)
+        version = python if matrix_.is_version(python) else _newest(python, available, where)
         if chosen.setdefault(line, version) != version:
             raise UsageError(
                 f"--python asks for two versions of {line}: {chosen[line]} and {version}",
@@ -125,13 +128,19 @@ def choose_versions(matrix: Matrix, pythons: Sequence[str], available: Sequence[
     return tuple(chosen[line] for line in sorted(chosen, key=matrix_.line_number))
 
 
-def _newest(line: str, available: Sequence[str]) -> str:
+def versions_in(assets: Iterable[str], pbs: str) -> tuple[str, ...]:
+    """Return the CPython versions that the assets of a release are archives of."""
+    names = (asset.removeprefix("cpython-").partition("+") for asset in assets if asset.startswith("cpython-"))
+    return tuple(sorted({version for version, _, rest in names if rest.startswith(f"{pbs}-")}))
+
+
+def _newest(line: str, available: Sequence[str], where: str) -> str:
     if not matrix_.is_line(line):
         raise UsageError(f"--python {line!r} is not a version", hint="write 3.14 or 3.14.9")
     fitting = [version for version in available if matrix_.line_of(version) == line]
     if not fitting:
         lines = ", ".join(sorted({matrix_.line_of(version) for version in available}, key=matrix_.line_number))
-        raise UsageError(f"Python {line} is not in the matrix", hint=f"it has {lines}")
+        raise UsageError(f"Python {line} is not in {where}", hint=f"it has {lines or 'none'}")
     return max(fitting, key=version_key)
 
 
