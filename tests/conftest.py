@@ -3,42 +3,22 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from pyembed_gen.cli import main
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import pbs
-
-TAG = "20990101"  # a release that no lock knows, so that sums come from its SHA256SUMS
-VERSION = "3.14.9"
-ROOT = Path(__file__).parents[1]
-
-TRIPLES = {
-    "linux/amd64": "x86_64-unknown-linux-gnu",
-    "linux/arm64": "aarch64-unknown-linux-gnu",
-    "darwin/amd64": "x86_64-apple-darwin",
-    "darwin/arm64": "aarch64-apple-darwin",
-    "windows/amd64": "x86_64-pc-windows-msvc",
-    "windows/arm64": "aarch64-pc-windows-msvc",
-}
+from peer_fixtures import go, peer_mirror, peer_module, peer_out  # noqa: F401 - fixtures
+from pyembed_gen.cli import main
+from setting import TAG, TRIPLES, VERSION, Done, Run
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a run of the command line came to."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With $NO_SKIPS set (CI), a test that was skipped is a failure: nothing may be missing on that machine."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("NO_SKIPS") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,7 @@ def write_archive(
     """
     entries = list(members)
     if order == "shuffled":
-        random.Random(3).shuffle(entries)  # noqa: S311 - a fixed disorder
+        random.Random(3).shuffle(entries)
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=format) as archive:
         for member in entries:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import pbs
-from conftest import ROOT, TAG, VERSION, Run
 from pyembed_gen import cli, emit, errors, verify
+from setting import ROOT, TAG, VERSION, Run
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:

@@ -8,12 +8,12 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import bundle
 import pytest
-from conftest import Run
 
+import bundle
 from pyembed_gen import binary, elf, emit, host
 from pyembed_gen.errors import ArchiveError
+from setting import Run
 
 LINE = f"{sys.version_info.major}.{sys.version_info.minor}"
 WORKS = """

@@ -307,7 +307,7 @@ def unstripped() -> dict[str, Path]:
     version = "v0.0.0-3.13.1-20241219-1"
     module = f"github.com/kluctl/go-embed-python@{version}"
     found = subprocess.run(
-        ["go", "mod", "download", "-json", module],  # noqa: S607
+        ["go", "mod", "download", "-json", module],
         check=True,
         capture_output=True,
         env={**os.environ, "GOFLAGS": "-mod=mod"},

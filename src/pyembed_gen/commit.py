@@ -7,11 +7,12 @@ Nothing is promised for a loss of power: what a bundle holds is checked by its s
 """
 
 import json
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ __all__ = ["Step", "commit", "locked", "staging"]
 
 _PREFIX = ".pyembed-gen-"
 _JOURNAL = "journal.json"
+_OLD = ".old"
+_NO_NAMES = ("", ".", "..")
 _LOCK = ".pyembed-gen.lock"  # where a folder itself cannot be locked (Windows)
 
 
@@ -54,13 +57,11 @@ class Step:
 def locked(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Make the directory if need be, lock it, and repair what a run that died has left.
 
-    Folders that were made for it are removed again if they stay empty.
+    The directory stays even if nothing is written to it: another run may be waiting for its lock.
     """
-    with ExitStack() as stack:
-        with writing(directory):
-            made = _make(directory)
-        stack.callback(_remove_empty, made)
-        stack.enter_context(filelock.exclusive(_lock_path(directory), waiting=waiting))
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    with filelock.exclusive(_lock_path(directory), waiting=waiting):
         with writing(directory):
             _repair(directory)
         yield
@@ -74,7 +75,7 @@ def staging(directory: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _discard(directory, folder)
 
 
 def commit(directory: Path, folder: Path, steps: Sequence[Step]) -> None:
@@ -96,21 +97,35 @@ def _carry_out(directory: Path, folder: Path, steps: Sequence[Step]) -> None:
         if step.is_done(directory):
             continue
         if not step.inode:
-            target.unlink(missing_ok=True)
+            target.unlink()
         elif not staged.is_dir():
             staged.replace(target)
         elif not (target.exists() and exchange(staged, target)):
-            if target.exists():
-                target.replace(folder / f"{step.name}.old")
+            if os.path.lexists(target):
+                target.replace(folder / f"{step.name}{_OLD}")
             staged.replace(target)
 
 
 def _repair(directory: Path) -> None:
     for folder in sorted(directory.glob(f"{_PREFIX}*/")):
         steps = _journal(folder)
-        if all(step.is_done(directory) or step.is_done(folder) for step in steps):
-            _carry_out(directory, folder, steps)
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            if all(step.is_done(directory) or step.is_done(folder) for step in steps):
+                _carry_out(directory, folder, steps)
+        finally:
+            _discard(directory, folder)
+
+
+def _discard(directory: Path, folder: Path) -> None:
+    """Remove a staging folder; what was moved into it and never replaced goes back first."""
+    for old in folder.glob(f"*{_OLD}"):
+        target = directory / old.name.removesuffix(_OLD)
+        try:
+            if not os.path.lexists(target):
+                old.replace(target)
+        except OSError:
+            return
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _journal(folder: Path) -> list[Step]:
@@ -119,27 +134,9 @@ def _journal(folder: Path) -> list[Step]:
         steps = [Step(str(name), int(inode)) for name, inode in values]
     except (OSError, ValueError, TypeError):
         return []
-    return steps if all(Path(step.name).name == step.name for step in steps) else []
+    return steps if all(step.name not in _NO_NAMES and Path(step.name).name == step.name for step in steps) else []
 
 
 def _lock_path(directory: Path) -> Path:
     """Return what is locked: the folder itself, but on Windows, which locks files alone, one inside it."""
     return directory / _LOCK if sys.platform == "win32" else directory
-
-
-def _make(directory: Path) -> list[Path]:
-    made: list[Path] = []
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        made.append(path)
-    directory.mkdir(exist_ok=True)
-    return made
-
-
-def _remove_empty(made: Sequence[Path]) -> None:
-    for path in reversed(made):
-        try:
-            path.rmdir()
-        except OSError:
-            return

@@ -1,6 +1,7 @@
 """Writes bundles and their Go stubs into an output directory, or finds that they are there already."""
 
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -21,12 +22,13 @@ OWN_FILES = {".gitattributes": stubs.GITATTRIBUTES, ".gitignore": stubs.GITIGNOR
 
 def read_bundle(directory: Path) -> Manifest:
     """Read the manifest of a bundle on disk; ArchiveError if there is none or it is damaged."""
+    path = directory / FILE_NAME
     try:
-        return Manifest.from_json((directory / FILE_NAME).read_bytes())
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise ArchiveError(f"{FILE_NAME} is no regular file, which Go refuses to embed")
+        return Manifest.from_json(path.read_bytes())
     except OSError as error:
-        raise ArchiveError(
-            f"reading {directory / FILE_NAME}: {error.strerror}", hint="is it the folder of a bundle?"
-        ) from error
+        raise ArchiveError(f"reading {path}: {error.strerror}", hint="is it the folder of a bundle?") from error
     except ArchiveError as error:
         raise ArchiveError(f"{directory}: {error.args[0]}", hint=error.hint) from error
 

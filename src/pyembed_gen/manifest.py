@@ -7,12 +7,12 @@ what the extracted tree is, whatever codec carries it; :func:`content_hash` give
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pyembed_gen.errors import ArchiveError
-from pyembed_gen.payload import SUFFIXES
+from pyembed_gen.payload import CHUNK, SUFFIXES, fold
 from pyembed_gen.tree import name_problem, sort_key
 
 __all__ = ["FILE_NAME", "VERSION", "Entry", "Manifest", "Origin", "content_hash"]
@@ -23,7 +23,10 @@ VERSION = 2
 # Bits of a Go fs.FileMode.
 _DIR = 1 << 31
 _SYMLINK = 1 << 27
+_TYPE = _DIR | _SYMLINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19  # fs.ModeType
 _HASH = re.compile(r"[0-9a-f]{64}")
+_RESERVED = ".pyembed-"  # what the runtime adds to a tree begins like this
+_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +116,39 @@ class Manifest:
     def from_json(cls, text: bytes) -> "Manifest":
         """Read files.json of this version; ArchiveError if it is damaged, of another version or hostile."""
         try:
-            values = json.loads(text)
+            values = _kind(json.loads(text), dict, "it")
             version = values.get("version")
             if version != VERSION:
                 raise ArchiveError(
-                    f"reading {FILE_NAME}: its version is {version}, not {VERSION}",
+                    f"reading {FILE_NAME}: its version is {version!r:.20}, not {VERSION}",
                     hint="generate the bundle again with this version of pyembed-gen",
                 )
             manifest = cls(
-                entries=tuple(_entry(value) for value in values["files"]),
-                codec=values["codec"],
-                recipe=values["recipe"],
-                origin=Origin(**{name: values["origin"][name] for name in Origin.__slots__}),
-                dropped=tuple((rule, *map(int, pair)) for rule, pair in values.get("dropped", {}).items()),
+                entries=tuple(_entry(_kind(value, dict, "an entry")) for value in _list(values, "files")),
+                codec=_text(values, "codec"),
+                recipe=_text(values, "recipe", ""),
+                origin=_origin(_kind(values.get("origin", {}), dict, "origin")),
+                dropped=tuple(_dropped(_kind(values.get("dropped", {}), dict, "dropped"))),
             )
-            problem = _problem(manifest, values["contentHash"])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ArchiveError(f"reading {FILE_NAME}: {error!r}", hint="generate the bundle again") from error
-        if problem:
-            raise ArchiveError(f"reading {FILE_NAME}: {problem}", hint="generate the bundle again")
+            manifest.check()
+            if manifest.content_hash != values["contentHash"]:
+                raise ValueError("its contentHash is not that of its entries")
+        except KeyError as error:
+            raise _unreadable(f"{error} is missing") from error
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(str(error)) from error
         return manifest
+
+    def check(self) -> None:
+        """Raise ValueError if the runtime would refuse the manifest: see runtime/internal/manifest."""
+        if self.codec not in SUFFIXES:
+            raise ValueError(f"its codec {self.codec!r:.20} is unknown")
+        for problem in _problems(self.entries, self.codec):
+            raise ValueError(problem)
+
+
+def _unreadable(problem: str) -> ArchiveError:
+    return ArchiveError(f"reading {FILE_NAME}: {problem}", hint="generate the bundle again")
 
 
 def content_hash(entries: Iterable[Entry]) -> str:
@@ -187,46 +203,126 @@ def _perm(entry: Entry) -> int:
     return _mode(entry) | (_DIR if entry.kind == "dir" else 0)
 
 
-def _entry(values: dict[str, Any]) -> Entry:
-    name, perm, size = values["name"], int(values["perm"]), int(values["size"])
-    if perm & _DIR:
+_T = TypeVar("_T")
+
+
+def _kind(value: object, kind: type[_T], what: str) -> _T:
+    """Return the value if it is exactly of that type: True is no number here."""
+    if type(value) is not kind:
+        raise ValueError(f"{what} is of type {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _text(values: Mapping[str, object], key: str, default: str | None = None) -> str:
+    text = _kind(values[key] if default is None else values.get(key, default), str, key)
+    if problem := name_problem(text):
+        raise ValueError(f"{key} {problem}")
+    return text
+
+
+def _list(values: Mapping[str, object], key: str) -> list[Any]:
+    return _kind(values.get(key, []), list, key)
+
+
+def _number(value: object, what: str) -> int:
+    number = _kind(value, int, what)
+    if not 0 <= number <= _MAX:
+        raise ValueError(f"{what} is no size")
+    return number
+
+
+def _origin(values: Mapping[str, object]) -> Origin:
+    """Return the origin, of which bundles made by the Go runtime say nothing."""
+    python, pbs, triple, flavour, archive, sha256 = (_text(values, name, "") for name in Origin.__slots__[:-1])
+    portable = _kind(values.get("portable", True), bool, "portable")
+    return Origin(python, pbs, triple, flavour, archive, sha256, portable)
+
+
+def _dropped(values: Mapping[str, object]) -> Iterator[tuple[str, int, int]]:
+    for rule, figures in values.items():
+        count, size = (_number(figure, "dropped") for figure in _kind(figures, list, "dropped"))
+        yield _text({"dropped": rule}, "dropped"), count, size
+
+
+def _entry(values: Mapping[str, object]) -> Entry:
+    name, perm, size = _text(values, "name"), _number(values["perm"], "perm"), _number(values["size"], "size")
+    if perm & _TYPE == _DIR:
         return Entry(name, "dir")
-    if perm & _SYMLINK:
-        return Entry(name, "link", size, target=values["symlink"])
+    if perm & _TYPE == _SYMLINK:
+        return Entry(name, "link", target=_text(values, "symlink"))
+    if perm & _TYPE:
+        raise ValueError(f"{name!r} is neither a folder, a file nor a link")
     return Entry(
         name,
         "file",
         size,
         executable=bool(perm & 0o100),
-        sha256=values["sha256"],
-        compressed=bool(values.get("compressed", False)),
-        stored=int(values["stored"]),
-        chunks=tuple((int(raw), int(stored)) for raw, stored in values.get("chunks", ())),
-        path=values.get("path", ""),
+        sha256=_text(values, "sha256"),
+        compressed=_kind(values.get("compressed", False), bool, "compressed"),
+        stored=_number(values["stored"], "stored"),
+        chunks=tuple(_chunk(pair) for pair in _list(values, "chunks")),
+        path=_text(values, "path", ""),
     )
 
 
-def _problem(manifest: Manifest, claimed: str) -> str:
-    if manifest.codec not in SUFFIXES:
-        return f"its codec {manifest.codec!r} is unknown"
-    for problem in _entry_problems(manifest.entries):
-        return problem
-    if manifest.content_hash != claimed:
-        return "its contentHash is not that of its entries"
-    return ""
+def _chunk(pair: object) -> tuple[int, int]:
+    raw, stored = (_number(figure, "a chunk") for figure in _kind(pair, list, "a chunk"))
+    return raw, stored
 
 
-def _entry_problems(entries: Iterable[Entry]) -> Iterator[str]:
+def _problems(entries: Sequence[Entry], codec: str) -> Iterator[str]:
+    kinds = {entry.name: entry.kind for entry in entries}
+    links = {fold(entry.name) for entry in entries if entry.kind == "link"}
     before = b""
     for entry in entries:
         key = sort_key(entry.name)
         if key <= before:
             yield f"{entry.name!r} is out of order"
         before = key
-        for path in filter(None, (entry.name, entry.path)):
-            if name_problem(path) or {"", ".", ".."} & set(path.split("/")):
-                yield f"{path!r} is not a name"
-        if entry.size < 0 or entry.stored < 0 or any(min(pair) < 0 for pair in entry.chunks):
-            yield f"{entry.name!r} has a negative size"
-        if entry.kind == "file" and _HASH.fullmatch(entry.sha256) is None:
-            yield f"{entry.name!r} has no sha256"
+        if not _is_inside(entry.name) or entry.name.startswith(_RESERVED):
+            yield f"{entry.name!r} is not a name"
+        for parent in _parents(entry.name):
+            if kinds.get(parent, "dir") != "dir" or fold(parent) in links:
+                yield f"{entry.name!r} lies below {parent!r}, which is not a folder"
+        if entry.kind == "link" and not _stays_inside(entry.name, entry.target):
+            yield f"{entry.name!r} links to {entry.target!r}, which is not in the tree"
+        if entry.kind == "file":
+            yield from _file_problems(entry, codec)
+
+
+def _file_problems(entry: Entry, codec: str) -> Iterator[str]:
+    if _HASH.fullmatch(entry.sha256) is None:
+        yield f"{entry.name!r} has no sha256"
+    if entry.path and not _is_inside(entry.path):
+        yield f"{entry.path!r} is not a path in the bundle"
+    if (codec == "none") if entry.compressed else (entry.stored != entry.size):
+        yield f"{entry.name!r} is not stored as it says"
+    if entry.chunks and not _chunks_fit(entry, codec):
+        yield f"{entry.name!r} has chunks that do not add up"
+
+
+def _chunks_fit(entry: Entry, codec: str) -> bool:
+    sizes = tuple(map(sum, zip(*entry.chunks, strict=True)))
+    fit = all(0 < raw <= CHUNK and stored > 0 for raw, stored in entry.chunks)
+    return fit and entry.compressed and codec == "gzip" and sizes == (entry.size, entry.stored)
+
+
+def _is_inside(path: str) -> bool:
+    return not name_problem(path) and not {"", ".", ".."} & set(path.split("/"))
+
+
+def _stays_inside(name: str, target: str) -> bool:
+    """Whether a link goes up no further than the tree's root, and never up again once it went down.
+
+    As nothing lies below a link, no chain of such links leads outside.
+    """
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    down = [part for part in parts if part != ".."]
+    ups = len(parts) - len(down)
+    return bool(target) and not target.startswith("/") and parts[ups:] == down and ups <= name.count("/")
+
+
+def _parents(name: str) -> Iterator[str]:
+    for index, ch in enumerate(name):
+        if ch == "/":
+            yield name[:index]

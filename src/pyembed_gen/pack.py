@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-import os
+import threading
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pyembed_gen import payload
 from pyembed_gen.blobs import Blobs, writing
+from pyembed_gen.cache import touch
+from pyembed_gen.errors import ArchiveError
 from pyembed_gen.manifest import Entry, Manifest, Origin
 from pyembed_gen.payload import CHUNK
 from pyembed_gen.plan import Codec
@@ -20,8 +22,8 @@ from pyembed_gen.tree import File, Link, Tree, sort_key
 
 __all__ = ["Packed", "Packer", "Payload"]
 
-_FORMAT = 1
-_MAX_HEAD = 1 << 20
+_FORMAT = 2
+_MAX_SEAL = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,10 @@ class Packer:
         return {file.sha256: self._start(file, task) for file in largest}
 
     def finish(self, tree: Tree, started: Mapping[str, Pending], *, recipe: str, origin: Origin) -> Packed:
-        """Wait for what :meth:`start` began and return the bundle."""
+        """Wait for what :meth:`start` began and return the bundle.
+
+        Raises ArchiveError for a tree that the runtime would refuse.
+        """
         results = {sha256: pending() for sha256, pending in started.items()}
         suffix = payload.SUFFIXES[self.codec.name]
         suffixes = {file.name: suffix if results[file.sha256].compressed else "" for file in tree.files}
@@ -88,6 +93,10 @@ class Packer:
             origin=origin,
             dropped=tuple((rule, *figures) for rule, figures in tree.dropped_by_rule().items()),
         )
+        try:
+            manifest.check()
+        except ValueError as error:
+            raise ArchiveError(f"packing {origin.archive}: {error}", hint="drop it with a rule of the matrix") from None
         return Packed(
             manifest,
             {entry.payload(self.codec.name): results[entry.sha256] for entry in manifest.files},
@@ -120,11 +129,10 @@ class Packer:
         return part
 
     def _pack(self, file: File, task: Task) -> Payload:
-        packed = self._cached(file)
+        packed = self._raw(file) if self.codec.name == "none" else self._cached(file)
         if packed is None:
             content = self.blobs.path(file.sha256).read_bytes()
-            part = content if self.codec.name == "none" else payload.compress(content, self.codec)
-            packed = self._keep(file, [part])
+            packed = self._keep(file, [payload.compress(content, self.codec)])
         task.advance(file.size)
         return packed
 
@@ -141,40 +149,42 @@ class Packer:
         path = self._path(file)
         try:
             with path.open("rb") as stored:
-                head = stored.readline(_MAX_HEAD)
-                values = json.loads(head)
-                if not values["compressed"]:
-                    return self._raw(file)
-                if hashlib.file_digest(stored, "sha256").hexdigest() != values["sha256"]:
+                seal = stored.readline(_MAX_SEAL)
+                if hashlib.file_digest(stored, "sha256").hexdigest().encode() != seal.strip():
                     return None
-            os.utime(path)
-            chunks = tuple((int(raw), int(size)) for raw, size in values["chunks"])
-            return Payload(path, len(head), int(values["stored"]), compressed=True, chunks=chunks)
-        except (OSError, ValueError, KeyError, TypeError):
+                stored.seek(len(seal))
+                head = stored.readline()
+        except OSError:
             return None
+        touch(path)
+        values = json.loads(head)
+        if not values["compressed"]:
+            return self._raw(file)
+        chunks = tuple((raw, size) for raw, size in values["chunks"])
+        return Payload(path, len(seal) + len(head), values["stored"], compressed=True, chunks=chunks)
 
     def _keep(self, file: File, parts: list[bytes]) -> Payload:
-        """Store a result: one line of JSON, then the payload. What did not shrink is remembered as such."""
+        """Store a result: the sha256 of the rest, a line of JSON, the payload. What did not shrink has none."""
         stored = sum(map(len, parts))
-        compressed = stored < file.size and self.codec.name != "none"
-        chunks = _chunks(file.size, parts) if len(parts) > 1 else ()
-        values = {"compressed": compressed}
-        if compressed:
-            digest = hashlib.sha256()
-            for part in parts:
-                digest.update(part)
-            values |= {"stored": stored, "chunks": chunks, "sha256": digest.hexdigest()}  # type: ignore[dict-item]
-        head = json.dumps(values).encode() + b"\n"
+        compressed = stored < file.size
+        chunks = _chunks(file.size, parts) if compressed and len(parts) > 1 else ()
+        head = json.dumps({"compressed": compressed, "stored": stored, "chunks": chunks}).encode() + b"\n"
+        content = [head, *parts] if compressed else [head]
+        digest = hashlib.sha256()
+        for part in content:
+            digest.update(part)
+        seal = digest.hexdigest().encode() + b"\n"
         path = self._path(file)
         with writing(self.packs):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.blobs.root, delete=False) as target:
-                target.write(head)
-                target.writelines(parts if compressed else [])
-            Path(target.name).replace(path)
+            # In this run's own folder, which is removed whatever happens; threads may pack the same file.
+            partial = self.blobs.root / f"{path.name}-{threading.get_ident()}.part"
+            with partial.open("wb") as target:
+                target.writelines([seal, *content])
+            partial.replace(path)
         if not compressed:
             return self._raw(file)
-        return Payload(path, len(head), stored, compressed=True, chunks=chunks)
+        return Payload(path, len(seal) + len(head), stored, compressed=True, chunks=chunks)
 
     def _raw(self, file: File) -> Payload:
         return Payload(self.blobs.path(file.sha256), 0, file.size, compressed=False)

@@ -4,8 +4,10 @@ import hashlib
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import deflate
 
@@ -13,12 +15,14 @@ from pyembed_gen import zstd
 from pyembed_gen.errors import ArchiveError
 from pyembed_gen.plan import Codec
 
-__all__ = ["CHUNK", "SUFFIXES", "compress", "decompress", "library", "paths"]
+__all__ = ["CHUNK", "SUFFIXES", "compress", "fold", "inflate", "library", "paths"]
 
 CHUNK = 4 << 20  # bytes of input in one gzip member of a large file
 SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
-_DEVICES = re.compile(r"con|prn|aux|nul|com[1-9]|lpt[1-9]", re.IGNORECASE | re.ASCII)
+_BLOCK = 1 << 20  # bytes that are inflated at a time, however many a payload says that it holds
+_DEVICES = re.compile(r"con|prn|aux|nul|com[1-9]|lpt[1-9]")
+_SKIPPED = frozenset(("vendor", "go.mod", ".hg", ".bzr", ".svn"))
 _PUNCTUATION = frozenset("!#$%&()+,-.=@[]^_{}~ ")
 _ASCII_END = 0x80
 
@@ -37,26 +41,34 @@ def library(codec: Codec) -> str:
     return f"deflate {deflate.__version__}" if codec.name == "gzip" else ""
 
 
-def decompress(payload: bytes, codec: str, size: int) -> bytes:
-    """Return what a compressed payload holds, at most ``size`` + 1 bytes; ArchiveError if it is damaged."""
+def inflate(file: BinaryIO, codec: str) -> Iterator[bytes]:
+    """Yield what a compressed payload holds, in blocks of at most 1 MiB; ArchiveError if it is damaged."""
     try:
-        return zstd.decompress(payload, size) if codec == "zstd" else _gunzip(payload, size)
+        yield from _zstd_blocks(file) if codec == "zstd" else _gzip_blocks(file)
     except (zlib.error, zstd.ZstdError, EOFError) as error:
         raise ArchiveError(f"damaged {codec} data: {error}") from error
 
 
-def _gunzip(payload: bytes, size: int) -> bytes:
-    parts: list[bytes] = []
-    left = size + 1
-    while payload and left > 0:
-        member = zlib.decompressobj(wbits=31)
-        part = member.decompress(payload, left)
-        if not member.eof and len(part) < left:
-            raise EOFError("the data is cut short")
-        parts.append(part)
-        left -= len(part)
-        payload = member.unused_data
-    return b"".join(parts)
+def _zstd_blocks(file: BinaryIO) -> Iterator[bytes]:
+    with zstd.open_reader(file) as reader:
+        while block := reader.read(_BLOCK):
+            yield block
+
+
+def _gzip_blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Inflate all members. gzip.GzipFile passes over zeros behind the last one, at which Go stops."""
+    while data := file.read(_BLOCK):
+        while data:
+            member = zlib.decompressobj(wbits=31)
+            while not member.eof:
+                block = member.decompress(data, _BLOCK)
+                data = member.unconsumed_tail
+                yield block
+                if len(block) < _BLOCK and not member.eof and not data:
+                    data = file.read(_BLOCK)
+                    if not data:
+                        raise EOFError("the data is cut short")
+            data = member.unused_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,28 +90,31 @@ def paths(suffixes: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _embeddable(path: str) -> bool:
-    elements = path.split("/")
-    if elements[0] == "_" or path.lower() in ("files.json", ".gitattributes", ".gitignore"):
-        return False
-    return all(_element_is_fine(element) for element in elements) and not path.lower().endswith(".go")
+    first, *_ = elements = path.split("/")
+    return first != "_" and fold(first) != "files.json" and all(map(_element_is_fine, elements))
 
 
 def _element_is_fine(element: str) -> bool:
-    lowered = element.lower()
+    folded = fold(element)
     return (
-        element not in ("", ".", "..")
-        and not element.endswith(".")
-        and all(_character_is_fine(ch) for ch in element)
-        and _DEVICES.fullmatch(element.partition(".")[0]) is None
-        and lowered not in ("vendor", "go.mod", ".hg", ".bzr", ".svn")
-        and not lowered.startswith(".git")
+        element != ""
+        and not element.endswith((".", ".go"))
+        and all(map(_character_is_fine, element))
+        and _DEVICES.fullmatch(folded.partition(".")[0]) is None
+        and folded not in _SKIPPED
+        and not folded.startswith(".git")
     )
 
 
 def _character_is_fine(ch: str) -> bool:
+    """Whether CheckFilePath lets a character pass.
+
+    Letters are those of Unicode 3.2 that still are letters: which later ones are known depends on the
+    versions of Python and Go, and a bundle may not.
+    """
     if ord(ch) < _ASCII_END:
         return ch.isalnum() or ch in _PUNCTUATION
-    return unicodedata.category(ch).startswith("L")
+    return all(version.category(ch).startswith("L") for version in (unicodedata.ucd_3_2_0, unicodedata))
 
 
 def _colliding(places: Iterable[_Place]) -> set[str]:
@@ -109,14 +124,16 @@ def _colliding(places: Iterable[_Place]) -> set[str]:
     """
     spellings: dict[str, set[tuple[str, bool]]] = {}
     members: dict[str, set[str]] = {}
+    files: Counter[str] = Counter()
     for place in places:
         elements = place.path.split("/")
+        files[fold(place.path)] += 1
         for end in range(1, len(elements) + 1):
             prefix = "/".join(elements[:end])
             key = fold(prefix)
             spellings.setdefault(key, set()).add((prefix, end == len(elements)))
             members.setdefault(key, set()).add(place.name)
-    return {name for key, seen in spellings.items() if len(seen) > 1 for name in members[key]}
+    return {name for key, seen in spellings.items() if len(seen) > 1 or files[key] > 1 for name in members[key]}
 
 
 def fold(text: str) -> str:

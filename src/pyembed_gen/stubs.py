@@ -17,17 +17,16 @@ def constraints(platforms: Iterable[Platform]) -> Mapping[str, str]:
     """Return the build constraint of each platform, disjoint among those given.
 
     A variant is chosen by its tag; the ordinary build of the same GOOS and GOARCH steps back from the tags
-    of the variants that stand beside it.
+    of the variants that stand beside it, and a variant from those whose tags sort before its own.
     """
     rows = list(platforms)
     return {row.key: _constraint(row, rows) for row in rows}
 
 
 def _constraint(row: Platform, rows: Iterable[Platform]) -> str:
-    if row.tag:
-        return f"{row.constraint} && {row.tag}"
-    rivals = sorted({other.tag for other in rows if other.tag and other.constraint == row.constraint})
-    return " && ".join([row.constraint, *(f"!{tag}" for tag in rivals)])
+    tags = sorted({other.tag for other in rows if other.tag and other.constraint == row.constraint})
+    rivals = [tag for tag in tags if not row.tag or tag < row.tag]
+    return " && ".join([row.constraint, *filter(None, [row.tag]), *(f"!{tag}" for tag in rivals)])
 
 
 def platform_stub(row: Platform, constraint: str, package: str) -> bytes:

@@ -1,8 +1,11 @@
 """Checks every payload byte of a bundle against its manifest."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import io
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pyembed_gen import payload
@@ -11,6 +14,8 @@ from pyembed_gen.errors import ArchiveError, UsageError
 from pyembed_gen.manifest import FILE_NAME, Entry, Manifest
 
 __all__ = ["Difference", "bundles", "verify"]
+
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,52 +45,66 @@ def verify(directory: Path) -> tuple[Manifest, tuple[Difference, ...]]:
     Raises ArchiveError if the manifest itself cannot be read.
     """
     manifest = read_bundle(directory)
-    expected = {entry.payload(manifest.codec): entry for entry in manifest.files}
-    present = dict(_present(directory))
-    return manifest, tuple(_differences(manifest, expected, present))
+    return manifest, tuple(_differences(manifest, dict(_present(directory))))
 
 
-def _differences(
-    manifest: Manifest, expected: Mapping[str, Entry], present: Mapping[str, Path]
-) -> Iterator[Difference]:
-    for name, entry in expected.items():
+def _differences(manifest: Manifest, present: Mapping[str, Path]) -> Iterator[Difference]:
+    expected = {FILE_NAME}
+    for entry in (*manifest.files, *map(_own_entry, OWN_FILES)):
+        name = entry.payload(manifest.codec)
+        expected.add(name)
         if name not in present:
             yield Difference(name, "is missing")
         elif problem := _payload_problem(present[name], entry, manifest.codec):
             yield Difference(name, problem)
-    for name, content in OWN_FILES.items():
-        if name not in present:
-            yield Difference(name, "is missing")
-        elif present[name].read_bytes() != content:
-            yield Difference(name, "has another content")
-    for name in sorted(present.keys() - expected.keys() - OWN_FILES.keys() - {FILE_NAME}):
+    for name in sorted(present.keys() - expected):
         yield Difference(name, "is not in the manifest, but would be embedded")
 
 
+def _own_entry(name: str) -> Entry:
+    content = OWN_FILES[name]
+    return Entry(name, "file", len(content), sha256=hashlib.sha256(content).hexdigest(), stored=len(content))
+
+
 def _payload_problem(path: Path, entry: Entry, codec: str) -> str:
+    """Return what is wrong with a payload; nothing that a link points to is read."""
     try:
-        stored = path.stat().st_size
-        if stored != entry.stored:
-            return f"has {stored} bytes, not {entry.stored}"
-        content = path.read_bytes()
-        if entry.compressed:
-            content = payload.decompress(content, codec, entry.size)
-        if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
-            return "has another content"
-        return _chunk_problem(path, entry) if entry.chunks else ""
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return "is no regular file, which Go refuses to embed"
+        if status.st_size != entry.stored:
+            return f"has {status.st_size} bytes, not {entry.stored}"
+        with path.open("rb") as file:
+            blocks = payload.inflate(file, codec) if entry.compressed else iter(partial(file.read, _BLOCK), b"")
+            if _measure(blocks, entry.size) != (entry.size, entry.sha256):
+                return "has another content"
+            file.seek(0)
+            if not all(_is_member(file.read(stored), raw) for raw, stored in entry.chunks):
+                return "has chunks that are not where the manifest says"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     except ArchiveError as error:
         return str(error.args[0])
+    return ""
 
 
-def _chunk_problem(path: Path, entry: Entry) -> str:
-    """Return what is wrong with the chunks, which readers use to inflate side by side."""
-    with path.open("rb") as file:
-        for raw, stored in entry.chunks:
-            if len(payload.decompress(file.read(stored), "gzip", raw)) != raw:
-                return "has chunks that are not where the manifest says"
-        return "has chunks that are not where the manifest says" if file.read(1) else ""
+def _is_member(content: bytes, raw: int) -> bool:
+    """Whether a part of a payload can be inflated by itself, as readers do side by side."""
+    try:
+        return _measure(payload.inflate(io.BytesIO(content), "gzip"), raw)[0] == raw
+    except ArchiveError:
+        return False
+
+
+def _measure(blocks: Iterable[bytes], limit: int) -> tuple[int, str]:
+    """Return the size and sha256 of a content; of one above the limit only so much that this is seen."""
+    size, digest = 0, hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+        size += len(block)
+        if size > limit:
+            break
+    return size, digest.hexdigest()
 
 
 def _present(directory: Path) -> Iterator[tuple[str, Path]]:
