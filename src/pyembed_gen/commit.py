@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def _carry_out(directory: Path, folder: Path, steps: Sequence[Step]) -> None:
         if step.is_done(directory):
             continue
         if not step.inode:
-            target.unlink()
+            target.unlink(missing_ok=True)
         elif not staged.is_dir():
             staged.replace(target)
         elif not (target.exists() and exchange(staged, target)):
@@ -108,6 +108,8 @@ def _carry_out(directory: Path, folder: Path, steps: Sequence[Step]) -> None:
 
 def _repair(directory: Path) -> None:
     for folder in sorted(directory.glob(f"{_PREFIX}*/")):
+        if folder.is_symlink():
+            continue
         steps = _journal(folder)
         try:
             if all(step.is_done(directory) or step.is_done(folder) for step in steps):
@@ -118,21 +120,20 @@ def _repair(directory: Path) -> None:
 
 def _discard(directory: Path, folder: Path) -> None:
     """Remove a staging folder; what was moved into it and never replaced goes back first."""
-    for old in folder.glob(f"*{_OLD}"):
-        target = directory / old.name.removesuffix(_OLD)
-        try:
+    with suppress(OSError):  # what is left is for the next run
+        for old in folder.glob(f"*{_OLD}"):
+            target = directory / old.name.removesuffix(_OLD)
             if not os.path.lexists(target):
                 old.replace(target)
-        except OSError:
-            return
-    shutil.rmtree(folder, ignore_errors=True)
+        (folder / _JOURNAL).unlink(missing_ok=True)  # first: it must not speak of what is removed by halves
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _journal(folder: Path) -> list[Step]:
     try:
         values = json.loads((folder / _JOURNAL).read_text("utf-8"))
         steps = [Step(str(name), int(inode)) for name, inode in values]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, OverflowError):
         return []
     return steps if all(step.name not in _NO_NAMES and Path(step.name).name == step.name for step in steps) else []
 

@@ -2,7 +2,7 @@
 
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pyembed_gen import commit, pack, stubs
@@ -24,13 +24,17 @@ def read_bundle(directory: Path) -> Manifest:
     """Read the manifest of a bundle on disk; ArchiveError if there is none or it is damaged."""
     path = directory / FILE_NAME
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise ArchiveError(f"{FILE_NAME} is no regular file, which Go refuses to embed")
-        return Manifest.from_json(path.read_bytes())
+        return Manifest.from_json(_regular(path).read_bytes())
     except OSError as error:
         raise ArchiveError(f"reading {path}: {error.strerror}", hint="is it the folder of a bundle?") from error
     except ArchiveError as error:
         raise ArchiveError(f"{directory}: {error.args[0]}", hint=error.hint) from error
+
+
+def _regular(path: Path) -> Path:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise ArchiveError(f"{path.name} is no regular file, which Go refuses to embed")
+    return path
 
 
 def up_to_date(directory: Path, recipe: str) -> Manifest | None:
@@ -51,10 +55,23 @@ def embedded_size(manifest: Manifest) -> int:
     return manifest.stored + len(manifest.to_json()) + sum(map(len, OWN_FILES.values()))
 
 
-def check_siblings(out: Path, jobs: Sequence[Job], platforms: Mapping[str, Platform]) -> None:
-    """Refuse to put another Python version beside bundles that would stay; UsageError names them."""
-    replaced = {job.platform.key for job in jobs}
+def check_siblings(
+    out: Path, jobs: Sequence[Job], platforms: Mapping[str, Platform], written: Collection[str] | None = None
+) -> None:
+    """Refuse to put another Python version beside bundles that would stay; UsageError names them.
+
+    ``written`` are the platforms whose bundles will be replaced, by default those of all jobs. A stub of a
+    platform that the matrix does not know is refused too: no constraint could be kept apart from its own.
+    """
+    replaced = {job.platform.key for job in jobs} if written is None else written
     versions = {job.version for job in jobs}
+    known = {stubs.OTHER, *(row.stub for row in platforms.values())}
+    for path in sorted(out.glob("embed_*.go")):
+        if path.name not in known and _is_stub(path):
+            raise UsageError(
+                f"{path} is the stub of a platform that is not in the matrix",
+                hint="remove it and its bundle, name the matrix with --config, or choose another --out",
+            )
     for row in _present(out, platforms):
         if row.key in replaced:
             continue
@@ -86,7 +103,7 @@ def emit(
     touched. Raises WriteError if something cannot be written and UsageError as :func:`check_siblings` does.
     """
     with commit.locked(out, lambda: progress.note(f"waiting for another run that writes to {out}")):
-        check_siblings(out, jobs, platforms)
+        check_siblings(out, jobs, platforms, packed)
         changed, stale = _stub_changes(out, jobs, platforms)
         if not (packed or changed or stale):
             return
@@ -135,11 +152,7 @@ def _stub_changes(
     files[stubs.OTHER] = stubs.other_stub(constraints.values(), job.package)
     files[stubs.VERSION_FILE] = stubs.python_version(job.version, job.pbs)
     changed = {name: content for name, content in files.items() if _content(out / name) != content}
-    stale = [
-        row.stub
-        for row in platforms.values()
-        if row.stub not in files and (_content(out / row.stub) or b"").startswith(stubs.HEADER.encode())
-    ]
+    stale = [row.stub for row in platforms.values() if row.stub not in files and _is_stub(out / row.stub)]
     return changed, stale
 
 
@@ -147,6 +160,10 @@ def _present(out: Path, platforms: Mapping[str, Platform]) -> Iterator[Platform]
     for key in sorted(platforms):
         if (out / platforms[key].directory / FILE_NAME).is_file():
             yield platforms[key]
+
+
+def _is_stub(path: Path) -> bool:
+    return (_content(path) or b"").startswith(stubs.HEADER.encode())
 
 
 def _content(path: Path) -> bytes | None:

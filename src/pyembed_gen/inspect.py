@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyembed_gen.emit import embedded_size, read_bundle
-from pyembed_gen.manifest import Entry, Manifest
+from pyembed_gen.manifest import Entry, Manifest, Origin
 from pyembed_gen.terminal import human_bytes
 
 __all__ = ["Report", "inspect"]
@@ -58,11 +58,9 @@ class Report:
 
     def to_text(self) -> str:
         """Return the report for people."""
-        manifest, origin = self.manifest, self.manifest.origin
-        source = f"PBS {origin.pbs}" if origin.pbs else origin.flavour
+        manifest = self.manifest
         lines = [
-            f"{self.directory}: Python {origin.python} for {origin.triple} ({source}, {origin.flavour})"
-            + ("" if origin.portable else ", for this machine only"),
+            f"{self.directory}: {_source(manifest.origin)}",
             f"  contentHash {manifest.content_hash}",
             self._figures(),
             "",
@@ -80,6 +78,15 @@ class Report:
     def _figures(self) -> str:
         raw, embedded = human_bytes(self.manifest.raw), human_bytes(self.embedded)
         return f"  {len(self.manifest.files)} files, {raw} extracted, {embedded} embedded ({self.manifest.codec})"
+
+
+def _source(origin: Origin) -> str:
+    """Return where a bundle comes from; bundles made by the Go runtime do not say it."""
+    if not origin.python:
+        return "of unknown origin"
+    details = ", ".join(filter(None, [f"PBS {origin.pbs}" if origin.pbs else "", origin.flavour]))
+    only = "" if origin.portable else ", for this machine only"
+    return f"Python {origin.python} for {origin.triple} ({details}){only}"
 
 
 def inspect(directory: Path) -> Report:

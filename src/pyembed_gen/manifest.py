@@ -131,12 +131,13 @@ class Manifest:
                 dropped=tuple(_dropped(_kind(values.get("dropped", {}), dict, "dropped"))),
             )
             manifest.check()
-            if manifest.content_hash != values["contentHash"]:
-                raise ValueError("its contentHash is not that of its entries")
+            claimed = _text(values, "contentHash")
         except KeyError as error:
             raise _unreadable(f"{error} is missing") from error
         except (ValueError, RecursionError) as error:
             raise _unreadable(str(error)) from error
+        if claimed != manifest.content_hash:
+            raise _unreadable("its contentHash is not that of its entries")
         return manifest
 
     def check(self) -> None:

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import json
 import threading
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from pyembed_gen import payload
 from pyembed_gen.emit import OWN_FILES, read_bundle
@@ -75,16 +76,20 @@ def _payload_problem(path: Path, entry: Entry, codec: str) -> str:
         if status.st_size != entry.stored:
             return f"has {status.st_size} bytes, not {entry.stored}"
         with path.open("rb") as file:
-            blocks = payload.inflate(file, codec) if entry.compressed else iter(partial(file.read, _BLOCK), b"")
-            if _measure(blocks, entry.size) != (entry.size, entry.sha256):
-                return "has another content"
-            file.seek(0)
-            if not all(_is_member(file.read(stored), raw) for raw, stored in entry.chunks):
-                return "has chunks that are not where the manifest says"
+            return _content_problem(file, entry, codec)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     except ArchiveError as error:
         return str(error.args[0])
+
+
+def _content_problem(file: BinaryIO, entry: Entry, codec: str) -> str:
+    blocks = payload.inflate(file, codec) if entry.compressed else iter(partial(file.read, _BLOCK), b"")
+    if _measure(blocks, entry.size) != (entry.size, entry.sha256):
+        return "has another content"
+    file.seek(0)
+    if not all(_is_member(file.read(stored), raw) for raw, stored in entry.chunks):
+        return "has chunks that are not where the manifest says"
     return ""
 
 

@@ -1,0 +1,78 @@
+package embed_util
+
+import (
+	"context"
+	"io/fs"
+	"sync"
+
+	"pyembed.invalid/runtime/internal/store"
+	"pyembed.invalid/runtime/internal/tree"
+)
+
+// EmbeddedFiles is a bundle that has been extracted.
+type EmbeddedFiles struct {
+	mu   sync.Mutex
+	tree *tree.Tree
+}
+
+// NewEmbeddedFiles extracts the bundle in embedFs to <base>/<name>-<hash>, unless it
+// is there already. The base is $PYEMBED_CACHE_DIR, or pyembed in the user's cache
+// directory, or a directory of this user's in os.TempDir. embedFs need not have a
+// files.json; without one, all its files are read at each start.
+func NewEmbeddedFiles(embedFs fs.FS, name string) (*EmbeddedFiles, error) {
+	return extract(embedFs, func(b *tree.Bundle) (*tree.Tree, error) {
+		return store.OpenNamed(context.Background(), b, "", name, tree.Options{})
+	})
+}
+
+// NewEmbeddedFilesWithTmpDir extracts the bundle in embedFs to <tmpDir>-<hash> or,
+// without withHashInDir, to exactly tmpDir. An existing tmpDir is put right in place:
+// what an earlier bundle left there unchanged is removed, other files stay.
+func NewEmbeddedFilesWithTmpDir(embedFs fs.FS, tmpDir string, withHashInDir bool) (*EmbeddedFiles, error) {
+	return extract(embedFs, func(b *tree.Bundle) (*tree.Tree, error) {
+		if withHashInDir {
+			return store.OpenHashed(context.Background(), b, tmpDir, tree.Options{})
+		}
+		return store.OpenExact(context.Background(), b, tmpDir, tree.Options{})
+	})
+}
+
+// extract opens a bundle with one of store's functions.
+func extract(embedFs fs.FS, open func(*tree.Bundle) (*tree.Tree, error)) (*EmbeddedFiles, error) {
+	if embedFs == nil {
+		return nil, errNoFiles()
+	}
+	b, err := tree.NewBundle(embedFs)
+	if err != nil {
+		return nil, err
+	}
+	t, err := open(b)
+	if err != nil {
+		return nil, err
+	}
+	return &EmbeddedFiles{tree: t}, nil
+}
+
+// Cleanup removes the extracted files, unless another EmbeddedFiles, here or in
+// another process, uses them. From a directory that the caller named exactly, it
+// removes only what the bundle put there. GetExtractedPath is empty afterwards.
+func (e *EmbeddedFiles) Cleanup() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tree == nil {
+		return nil
+	}
+	t := e.tree
+	e.tree = nil
+	return t.Remove()
+}
+
+// GetExtractedPath is the absolute path of the directory with the files.
+func (e *EmbeddedFiles) GetExtractedPath() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tree == nil {
+		return ""
+	}
+	return e.tree.Path()
+}

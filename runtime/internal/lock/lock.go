@@ -1,0 +1,100 @@
+// Package lock is advisory locks on files, between processes and within one.
+//
+// A lock belongs to an open file, so the system drops it when its holder dies,
+// however it dies. It binds only those who ask. On a file system or an operating
+// system without such locks every function fails with an error that wraps
+// errors.ErrUnsupported.
+package lock
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+)
+
+// ErrHeld is returned by Try when another open file holds the lock.
+var ErrHeld = errors.New("lock is held")
+
+// A Mode is how a lock excludes others.
+type Mode bool
+
+// Shared locks exclude only exclusive ones.
+const (
+	Shared    Mode = false
+	Exclusive Mode = true
+)
+
+// A File is a locked file.
+type File struct {
+	path string
+	f    *os.File
+}
+
+// Try locks the file at path, which it creates if need be, or returns ErrHeld.
+func Try(path string, mode Mode) (*File, error) {
+	for {
+		f, err := openLockFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := tryLock(f, mode); err != nil {
+			f.Close()
+			return nil, err
+		}
+		l := &File{path: path, f: f}
+		if l.Current() {
+			return l, nil
+		}
+		// Its last holder removed the file between our open and our lock.
+		l.Unlock()
+	}
+}
+
+// maxWait bounds the pause between two attempts, and so how long a lock that
+// became free can go unnoticed.
+const maxWait = 25 * time.Millisecond
+
+// Wait locks the file at path as soon as nobody excludes it, or returns ctx's error.
+func Wait(ctx context.Context, path string, mode Mode) (*File, error) {
+	for pause := time.Millisecond; ; pause = min(2*pause, maxWait) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		l, err := Try(path, mode)
+		if !errors.Is(err, ErrHeld) {
+			return l, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// Current reports whether the locked file is still the one at its path.
+func (l *File) Current() bool {
+	have, err := l.f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(l.path)
+	return err == nil && os.SameFile(have, there)
+}
+
+// Unlock releases the lock and leaves the file.
+func (l *File) Unlock() error {
+	return l.f.Close()
+}
+
+// Remove releases the lock and removes the file, while it is locked where the
+// system allows that. Those who wait for it notice that the file is another one.
+func (l *File) Remove() {
+	removed := os.Remove(l.path) == nil
+	l.f.Close()
+	if !removed {
+		os.Remove(l.path)
+	}
+}

@@ -1,0 +1,150 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package lock
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func try(t *testing.T, path string, mode Mode) *File {
+	t.Helper()
+	l, err := Try(path, mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestTry: shared locks exclude exclusive ones, exclusive ones exclude all, and what
+// is unlocked is free.
+func TestTry(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	a, b := try(t, path, Shared), try(t, path, Shared)
+	if _, err := Try(path, Exclusive); !errors.Is(err, ErrHeld) {
+		t.Errorf("exclusive beside two shared: %v", err)
+	}
+	a.Unlock()
+	b.Unlock()
+	c := try(t, path, Exclusive)
+	for _, mode := range []Mode{Shared, Exclusive} {
+		if _, err := Try(path, mode); !errors.Is(err, ErrHeld) {
+			t.Errorf("mode %v beside an exclusive one: %v", mode, err)
+		}
+	}
+	c.Unlock()
+	try(t, path, Exclusive).Unlock()
+}
+
+// TestWait: it gets the lock when it becomes free, and gives up with its context.
+func TestWait(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l := try(t, path, Exclusive)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := Wait(ctx, path, Exclusive); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error is %v", err)
+	}
+	time.AfterFunc(30*time.Millisecond, func() { l.Unlock() })
+	got, err := Wait(context.Background(), path, Exclusive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Unlock()
+}
+
+// TestRemove: holders who remove the file still exclude each other.
+func TestRemove(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	var inside, most atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for range 20 {
+				l, err := Wait(context.Background(), path, Exclusive)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := inside.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				inside.Add(-1)
+				l.Remove()
+			}
+		}()
+	}
+	wg.Wait()
+	if most.Load() != 1 {
+		t.Errorf("%d held it at a time", most.Load())
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is still there: %v", err)
+	}
+}
+
+// TestLease: a process has one shared lock for all its leases of a path, until the
+// last is released, once.
+func TestLease(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lease")
+	take := func() *Lease {
+		t.Helper()
+		l, err := TakeLease(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	a, b := take(), take()
+	if a.held != b.held {
+		t.Error("two locks")
+	}
+	a.Release()
+	a.Release()
+	if _, err := Try(path, Exclusive); !errors.Is(err, ErrHeld) {
+		t.Errorf("while one is left: %v", err)
+	}
+	b.Release()
+	x := try(t, path, Exclusive)
+	if _, err := TakeLease(path); !errors.Is(err, ErrHeld) {
+		t.Errorf("while it is being removed: %v", err)
+	}
+	x.Remove()
+
+	// Somebody removed the cache by hand: the lock on the old file guards nothing.
+	c := take()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	d := take()
+	c.Release()
+	if _, err := Try(path, Exclusive); !errors.Is(err, ErrHeld) {
+		t.Errorf("the new file is not locked: %v", err)
+	}
+	d.Release()
+	var none *Lease
+	none.Release()
+}
+
+// TestLink: a lock file that is a link, as others could leave in /tmp, is refused.
+func TestLink(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "victim"), filepath.Join(dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Try(filepath.Join(dir, "lock"), Exclusive); err == nil {
+		l.Unlock()
+		t.Error("it was followed")
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "victim")); err == nil {
+		t.Error("it was created")
+	}
+}

@@ -1,0 +1,13 @@
+//go:build !unix
+
+package tree
+
+import (
+	"errors"
+	"io/fs"
+)
+
+// notWritable reports whether err says that a directory can't be written by us.
+func notWritable(err error) bool {
+	return errors.Is(err, fs.ErrPermission)
+}

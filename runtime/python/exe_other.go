@@ -1,0 +1,9 @@
+//go:build !windows
+
+package python
+
+// Where the interpreter is in a Python installation.
+const (
+	exeDir  = "bin"
+	exeName = "python3"
+)
