@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import pbs
+from installing import build_wheel
 from peer_fixtures import go, peer_mirror, peer_module, peer_out  # noqa: F401 - fixtures
 from pyembed_gen.cli import main
 from setting import TAG, TRIPLES, VERSION, Done, Run
@@ -32,6 +33,12 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the generator's wheel, built from this checkout."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import io
 import random
+import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -82,8 +83,9 @@ class Notes(Silent):
 @contextmanager
 def packer(cache: Path, codec: str = "gzip", level: int | None = None) -> Iterator[Packer]:
     """Yield a packer of a run of its own whose packs lie below ``cache``."""
-    run = cache / "temporary" / f"run-{random.getrandbits(64):x}"
-    run.mkdir(parents=True)
+    temporary = cache / "temporary"
+    temporary.mkdir(parents=True, exist_ok=True)
+    run = Path(tempfile.mkdtemp(prefix="run-", dir=temporary))
     with ThreadPoolExecutor(2) as executor:
         chosen = Codec(codec, LEVELS[codec] if level is None else level)
         yield Packer(Blobs(run), cache / "packs", chosen, executor)

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 from pyembed_gen import tar, zstd
 from pyembed_gen.blobs import Readable
@@ -113,12 +113,6 @@ class _Counted:
         block = self._file.read(size)
         self._task.advance(len(block))
         return block
-
-    def seek(self, offset: int, whence: Literal[0, 1, 2] = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
 
 class _Stream:

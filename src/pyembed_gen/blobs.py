@@ -6,8 +6,7 @@ becomes a path on disk.
 
 import errno
 import hashlib
-import os
-import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Protocol
 from pyembed_gen import binary
 from pyembed_gen.errors import WriteError
 
-__all__ = ["Blob", "Blobs", "Readable"]
+__all__ = ["Blob", "Blobs", "Readable", "writing"]
 
 _BLOCK = 1 << 20
 _HEAD = 64  # enough for every magic number that is asked about
@@ -27,7 +26,7 @@ class Readable(Protocol):
     """Whatever content is read from."""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end."""
+        """Return up to ``size`` bytes, none at the end; ArchiveError if they cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Blobs:
         path = self.path(sha256)
         if not path.exists():
             with writing(self.root):
-                partial = path.with_suffix(".part")
+                partial = self._partial()
                 partial.write_bytes(content)
                 partial.replace(path)
         return Blob(sha256, len(content), content[:_HEAD])
@@ -77,15 +76,22 @@ class Blobs:
         size = 0
         block = first
         with writing(self.root):
-            descriptor, name = tempfile.mkstemp(dir=self.root, suffix=".part")
-            with os.fdopen(descriptor, "wb") as file:
+            partial = self._partial()
+            with partial.open("wb") as file:
                 while block:
                     digest.update(block)
                     size += len(block)
                     file.write(block)
                     block = content.read(_BLOCK)
-            Path(name).replace(self.path(digest.hexdigest()))
+            path = self.path(digest.hexdigest())
+            if path.exists():
+                partial.unlink()  # Windows replaces no file that is being read
+            else:
+                partial.replace(path)
         return Blob(digest.hexdigest(), size, first[:_HEAD])
+
+    def _partial(self) -> Path:
+        return self.root / f"{threading.get_ident()}.part"
 
 
 def _read_block(content: Readable) -> bytes:

@@ -320,7 +320,9 @@ def _stays_inside(name: str, target: str) -> bool:
     parts = [part for part in target.split("/") if part not in ("", ".")]
     down = [part for part in parts if part != ".."]
     ups = len(parts) - len(down)
-    return bool(target) and not target.startswith("/") and parts[ups:] == down and ups <= name.count("/")
+    if not target or target.startswith("/") or name_problem(target):
+        return False
+    return parts[ups:] == down and ups <= name.count("/")
 
 
 def _parents(name: str) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+__all__ = ["Progress", "Silent", "Task"]
+
 
 class Task(Protocol):
     """One thing that takes a while: a download, an archive being unpacked, files being compressed."""

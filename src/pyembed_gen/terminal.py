@@ -19,7 +19,7 @@ _THOUSAND = 1000
 def human_bytes(size: float) -> str:
     """Return a size for people, in decimal units: 14.8 MB."""
     unit = 0
-    while size >= _THOUSAND and unit < len(_UNITS) - 1:
+    while round(size, 1) >= _THOUSAND and unit < len(_UNITS) - 1:
         size /= _THOUSAND
         unit += 1
     return f"{size:.0f} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
@@ -95,7 +95,7 @@ def _bars(stream: TextIO) -> Iterator[Progress]:
     from rich.console import Console  # noqa: PLC0415
 
     columns = (
-        rich_progress.TextColumn("{task.description}"),
+        rich_progress.TextColumn("{task.description}", markup=False),
         rich_progress.BarColumn(),
         rich_progress.TaskProgressColumn(),
         rich_progress.TimeElapsedColumn(),

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import bundle
 import pbs
+from installing import install
 from setting import TAG, VERSION
 
-ROOT = Path(__file__).parents[2]
 PLATFORMS = {"linux/amd64": "x86_64-unknown-linux-gnu", "windows/amd64": "x86_64-pc-windows-msvc"}
 
 
@@ -117,17 +118,31 @@ def other_interpreters() -> Iterator[str]:
                 yield found
 
 
-def test_another_python_gives_the_same_bytes(tmp_path: Path, mirrors: tuple[str, str]) -> None:
+def check_same_bytes(tmp_path: Path, mirror: str, other: str, wheel: Path) -> None:
+    """Check that another interpreter makes the same bundles as the one that runs the tests."""
+    site = tmp_path / "site"
+    install(wheel, Path(other), site)
+    environ = {"PYTHONPATH": str(site)}
+    for codec, level in (("gzip", "10"), ("zstd", "19")):
+        options = ("--codec", codec, "--level", level)
+        ours = generate(tmp_path / codec / "a", mirror, *options)
+        theirs = generate(tmp_path / codec / "b", mirror, *options, python=other, environ=environ)
+        assert theirs == ours
+
+
+def test_another_python_gives_the_same_bytes(tmp_path: Path, mirrors: tuple[str, str], wheel: Path) -> None:
     """The newest other Python that is installed makes the same bundle as the one that runs the tests."""
     other = next(other_interpreters(), None)
     if other is None:
         pytest.skip("only one Python from 3.11 on is installed")
-    venv = tmp_path / "venv"
-    subprocess.run([other, "-m", "venv", str(venv)], check=True)
-    python = str(venv / ("Scripts" if os.name == "nt" else "bin") / "python")
-    subprocess.run([python, "-m", "pip", "install", "-q", str(ROOT)], check=True, cwd=tmp_path)
-    for codec, level in (("gzip", "10"), ("zstd", "19")):
-        options = ("--codec", codec, "--level", level)
-        ours = generate(tmp_path / codec / "a", mirrors[0], *options)
-        theirs = generate(tmp_path / codec / "b", mirrors[0], *options, python=python)
-        assert theirs == ours
+    check_same_bytes(tmp_path, mirrors[0], other, wheel)
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="runs a linux/amd64 interpreter")
+def test_python_3_14_gives_the_same_bytes(
+    tmp_path: Path, mirrors: tuple[str, str], peer_out: Path, wheel: Path
+) -> None:
+    """The real 3.14.6 of the peer's module, with zstd from its standard library, makes the same bundle."""
+    tree = bundle.extract(peer_out / "linux-amd64", tmp_path / "t")
+    check_same_bytes(tmp_path, mirrors[0], str(bundle.interpreter(tree)), wheel)
