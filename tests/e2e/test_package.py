@@ -30,7 +30,7 @@ def call(command: Path, *arguments: str) -> Done:
 
 
 def test_wheel_carries_what_it_needs(wheel: Path) -> None:
-    """The matrix with its sums, the example and the runtime without its tests are in the wheel, and the licence."""
+    """The matrix with its sums, the example, the runtime and the licence are in the wheel, and no bundle is."""
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in ("matrix.toml", "matrix.lock", "PRIMARY_PYTHON", "hello/main.go", "runtime/go.mod"):
         assert f"pyembed_gen/defaults/{name}" in names
