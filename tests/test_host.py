@@ -5,14 +5,10 @@ import os
 import platform
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
-import pytest
-
 import bundle
-from pyembed_gen import binary, elf, emit, host
-from pyembed_gen.errors import ArchiveError
+from pyembed_gen import binary, emit, host
 from setting import Run
 
 LINE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -101,51 +97,6 @@ def test_host_agrees_with_what_is_asked_for(run: Run) -> None:
     done = run("--source", "host", "--out", "o", "--only-platforms", "windows/386,linux/amd64")
     assert done.code == 2
     assert "is one installation" in done.err
-
-
-def _elf(*, needed: tuple[str, ...] = (), runpath: str = "") -> bytes:
-    import pbs  # noqa: PLC0415 - one of the few tests that need it
-
-    return pbs.elf("x86_64", kind="program", needed=needed, runpath=runpath)
-
-
-def test_missing_libpython_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An interpreter whose libpython cannot be found is refused, not packaged without it."""
-    program = tmp_path / "bin" / "python3"
-    program.parent.mkdir()
-    program.write_bytes(_elf(needed=("libpython3.99.so.1.0",)))
-    monkeypatch.setattr(host, "interpreter", lambda: program)
-    monkeypatch.setattr(sysconfig, "get_config_var", lambda _name: None)
-    with pytest.raises(ArchiveError, match=r"its library libpython3\.99\.so\.1\.0 was not found"):
-        list(host.source("t").members())
-
-
-def test_library_path_becomes_relative(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An absolute RUNPATH becomes $ORIGIN/../lib, and the library lies where that leads."""
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "libpython3.99.so.1.0").write_bytes(_elf())
-    program = tmp_path / "python3"
-    program.write_bytes(_elf(needed=("libpython3.99.so.1.0",), runpath="/opt/some/where/long/lib"))
-    monkeypatch.setattr(host, "interpreter", lambda: program)
-    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(tmp_path / "lib") if name == "LIBDIR" else None)
-    members = {}
-    for member in host.source("t").members():
-        if member.content is not None:
-            members[member.name] = member.content.read(1 << 20)
-    facts = elf.read(members[f"python/bin/python{LINE}{sys.abiflags}"])
-    assert facts.runpath == ("$ORIGIN/../lib",)
-    assert "python/lib/libpython3.99.so.1.0" in members
-
-
-def test_library_path_without_room_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A RUNPATH too short to be rewritten in place is refused with what to do instead."""
-    (tmp_path / "libpython3.99.so.1.0").write_bytes(_elf())
-    program = tmp_path / "python3"
-    program.write_bytes(_elf(needed=("libpython3.99.so.1.0",), runpath="/l"))
-    monkeypatch.setattr(host, "interpreter", lambda: program)
-    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(tmp_path) if name == "LIBDIR" else None)
-    with pytest.raises(ArchiveError, match="its library path cannot be made relative"):
-        list(host.source("t").members())
 
 
 def test_real_interpreter_is_read() -> None:

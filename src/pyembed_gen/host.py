@@ -13,15 +13,13 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyembed_gen import binary, directory, elf
+from pyembed_gen import directory, libpython
 from pyembed_gen.directory import Folder
-from pyembed_gen.errors import ArchiveError
 from pyembed_gen.members import Member, Source
 from pyembed_gen.pbs import FACTS
 
 __all__ = ["interpreter", "is_free_threaded", "source", "version"]
 
-_LIBRARY_PATH = "$ORIGIN/../lib"
 # PYTHON.json of a PBS archive lists these for its version; no interpreter says it of itself.
 _TEST_PACKAGES = [
     "ctypes.test",
@@ -36,7 +34,14 @@ _TEST_PACKAGES = [
 
 
 def interpreter() -> Path:
-    """Return the real path of the base interpreter that runs the generator."""
+    """Return the real path of the base interpreter that runs the generator.
+
+    A framework build (python.org and Homebrew on macOS) has a small launcher as ``bin/python3``; the interpreter
+    itself is in an application bundle.
+    """
+    application = Path(sys.base_prefix) / "Resources" / "Python.app" / "Contents" / "MacOS" / "Python"
+    if application.is_file():
+        return application
     return Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
 
 
@@ -100,67 +105,14 @@ def _interpreter() -> Iterator[Member]:
     path = interpreter()
     name = f"python{_line()}{sys.abiflags}"
     content = path.read_bytes()
-    library = _shared_libpython(content, path)
+    library = libpython.linked(content, path, _line())
     if library is not None:
-        yield from directory.file(library, f"python/lib/{_soname(library)}")
-        content = _relocated(content, path)
+        yield from directory.file(library.path, f"python/lib/{library.name}")
+        content = libpython.relocated(content, path, library)
     yield _content(f"python/bin/{name}", content, executable=True)
     for alias in dict.fromkeys(("python", "python3", f"python{_line()}")):
         if alias != name:
             yield Member(f"python/bin/{alias}", "link", target=name)
-
-
-def _shared_libpython(content: bytes, path: Path) -> Path | None:
-    """Return the libpython that the interpreter links, if it links one that is a file of its own."""
-    facts = binary.read(content)
-    needed = [name for name in facts.needed if Path(name).name.startswith("libpython")] if facts else []
-    if not needed:
-        return None
-    soname = Path(needed[0]).name
-    for folder in (
-        *_mapped_folders(soname),
-        Path(sysconfig.get_config_var("LIBDIR") or path.parent.parent / "lib"),
-    ):
-        if (folder / soname).is_file():
-            return folder / soname
-    raise ArchiveError(f"packaging {path}: its library {soname} was not found", hint="use --source with a PBS archive")
-
-
-def _mapped_folders(soname: str) -> Iterator[Path]:
-    """Yield the folder that this very process has its libpython from, where the kernel says so (Linux)."""
-    try:
-        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        path = line.partition("/")
-        if path[1] and f"/{path[2]}".endswith(f"/{soname}"):
-            yield Path(f"/{path[2]}").parent
-            return
-
-
-def _soname(library: Path) -> str:
-    facts = binary.read(library.read_bytes())
-    return (facts.soname if facts else "") or library.name
-
-
-def _relocated(content: bytes, path: Path) -> bytes:
-    """Return the interpreter with a library path that is relative to itself."""
-    facts = binary.read(content)
-    if facts is None or facts.format != "elf":
-        raise ArchiveError(
-            f"packaging {path}: it finds its library by an absolute path",
-            hint="use --source with a PBS archive",
-        )
-    if not facts.runpath or _LIBRARY_PATH in facts.runpath:
-        return content  # the system's loader finds the library, or it lies beside already
-    try:
-        return elf.set_runpath(content, _LIBRARY_PATH)
-    except binary.BinaryError as error:
-        raise ArchiveError(
-            f"packaging {path}: its library path cannot be made relative: {error}",
-            hint="use --source with a PBS archive",
-        ) from error
 
 
 def _stdlib() -> Iterator[Member]:
