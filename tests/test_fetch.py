@@ -1,130 +1,35 @@
 """An archive reaches the cache with the right sum or not at all."""
 
-import hashlib
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from pyembed_gen import fetch as fetching
+from fetching import ASSET, BODY, FILE, LIST, LOCK, SUM, TAG, WRONG, Bench, folder_mirror
 from pyembed_gen import sums
 from pyembed_gen.cache import Cache, clear
 from pyembed_gen.download import Policy
-from pyembed_gen.errors import FetchError, PyembedError, UsageError, WriteError
-from pyembed_gen.fetch import Archive, Wanted, expected_sum, is_cached, known_sum
+from pyembed_gen.errors import FetchError, PyembedError, WriteError
+from pyembed_gen.fetch import Archive, expected_sum, is_cached, known_sum
 from pyembed_gen.filelock import exclusive
-from pyembed_gen.progress import Silent
+from pyembed_gen.release import Order, Wanted
 from web import Reply, Web, page
-
-TAG = "20261021"
-ASSET = f"cpython-3.14.9+{TAG}-x86_64-unknown-linux-gnu-pgo+lto-full.tar.zst"
-BODY = b"\x28\xb5\x2f\xfd" + b"archive" * 30_000
-SUM = hashlib.sha256(BODY).hexdigest()
-WRONG = "0" * 64
-LOCK = {ASSET: SUM}
-FILE = f"/{TAG}/{ASSET}"
-LIST = f"/{TAG}/SHA256SUMS"
-
-
-class Notes(Silent):
-    """Progress that remembers its notes."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        """Remember a note."""
-        self.notes.append(message)
-
-
-@dataclass
-class Bench:
-    """A mirror and a cache."""
-
-    web: Web
-    cache: Cache
-    progress: Notes = field(default_factory=Notes)
-
-    @property
-    def wanted(self) -> Wanted:
-        """What the mirror has."""
-        return Wanted(ASSET, TAG, self.web.url)
-
-    def get(
-        self,
-        lock: sums.Sums = LOCK,
-        *,
-        wanted: Wanted | None = None,
-        offline: bool = False,
-        insecure: bool = False,
-        timeout: float = 5,
-    ) -> Archive:
-        """Fetch what is wanted."""
-        return fetching.fetch(
-            wanted or self.wanted,
-            lock=lock,
-            cache=self.cache,
-            policy=Policy(attempts=2, timeout=timeout),
-            progress=self.progress,
-            offline=offline,
-            insecure=insecure,
-            sleep=lambda _: None,
-        )
-
-    def serve(self, body: bytes = BODY, listed: str = f"{SUM}  {ASSET}\n") -> None:
-        """Put archive and list on the mirror."""
-        self.web.serve(FILE, Reply(body, etag='"one"'))
-        self.web.serve(LIST, listed.encode())
-
-    def archives(self) -> list[str]:
-        """Name what is in the cache."""
-        return sorted(path.name for path in self.cache.archives.glob("*"))
-
-    @property
-    def asked(self) -> list[str]:
-        """The last path element of each request."""
-        return [request.path.rpartition("/")[2] for request in self.web.requests]
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    for name in ("HTTP_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+def bench(tmp_path: Path) -> Iterator[Bench]:
     with Web() as web:
         yield Bench(web, Cache(tmp_path / "cache"))
 
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Path:
-    folder = tmp_path / "my mirror"
-    (folder / TAG).mkdir(parents=True)
-    (folder / TAG / ASSET).write_bytes(BODY)
-    (folder / TAG / "SHA256SUMS").write_text(sums.render(LOCK), encoding="utf-8")
-    return folder
-
-
-# --- what is wanted -----------------------------------------------------------------------------------
-
-
-def test_urls() -> None:
-    """A plus is encoded for servers that would take it for a blank, and not in file URLs."""
-    assert Wanted("a+b.tar.zst", "1", "https://host/x/").url == "https://host/x/1/a%2Bb.tar.zst"
-    assert Wanted("a+b.tar.zst", "1", "file:///x").url == "file:///x/1/a+b.tar.zst"
-    assert Wanted("a", "1", "https://host/x").sums_url == "https://host/x/1/SHA256SUMS"
-
-
-@pytest.mark.parametrize(("asset", "tag"), [("../a", "1"), ("a", "1/.."), ("", "1"), ("a", ".."), ("a b", "1")])
-def test_names_that_would_leave_the_cache_are_refused(asset: str, tag: str) -> None:
-    """Names come from command lines and become file names."""
-    with pytest.raises(UsageError, match="not a plain name"):
-        Wanted(asset, tag, "https://host")
+    return folder_mirror(tmp_path / "my mirror")
 
 
 # --- from the lock ------------------------------------------------------------------------------------
@@ -214,93 +119,6 @@ def test_offline_without_the_archive(bench: Bench) -> None:
     assert bench.web.requests == []
 
 
-# --- from the release ---------------------------------------------------------------------------------
-
-
-def test_an_archive_that_the_lock_does_not_know(bench: Bench) -> None:
-    """Its release's SHA256SUMS vouches for it, and is cached with it."""
-    bench.serve()
-    assert bench.get({}).verified == "release"
-    assert bench.asked == ["SHA256SUMS", ASSET.replace("+", "%2B")]
-    assert bench.get({}, offline=True).cached
-    assert len(bench.web.requests) == 2
-    assert sorted(path.name for path in bench.cache.temporary.iterdir()) == []
-
-
-def test_a_cached_list_without_the_asset_is_asked_for_anew(bench: Bench) -> None:
-    """Once: a release may get more assets after its first hour."""
-    bench.serve(listed=f"{WRONG}  other\n")
-    with pytest.raises(FetchError, match="no such asset"):
-        bench.get({})
-    bench.serve()
-    assert bench.get({}).verified == "release"
-    assert bench.asked.count("SHA256SUMS") == 2
-
-
-@pytest.mark.parametrize("damage", [b"", b"nonsense", b"\xff\xfe"])
-def test_a_damaged_cached_list_is_asked_for_anew(bench: Bench, damage: bytes) -> None:
-    """It is as if there were none."""
-    bench.serve()
-    bench.get({})
-    (listed,) = bench.cache.releases.iterdir()
-    listed.write_bytes(damage)
-    assert known_sum(bench.wanted, {}, bench.cache) is None
-    assert bench.get({}).cached
-    assert known_sum(bench.wanted, {}, bench.cache) == SUM
-
-
-def test_lists_of_two_mirrors_and_two_tags_are_kept_apart(bench: Bench) -> None:
-    """One mirror's list says nothing about another's."""
-    bench.serve()
-    bench.get({})
-    assert known_sum(Wanted(ASSET, TAG, bench.web.url + "/x"), {}, bench.cache) is None
-    assert known_sum(Wanted(ASSET, "20260414", bench.web.url), {}, bench.cache) is None
-    assert known_sum(Wanted(ASSET, TAG, bench.web.url + "/"), {}, bench.cache) == SUM
-
-
-def test_an_asset_that_the_release_does_not_have(bench: Bench) -> None:
-    """The line names the nearest ones, at most three."""
-    names = [ASSET.replace("3.14.9", f"3.14.{minor}") for minor in range(5)] + ["SBOM.json"]
-    bench.serve(listed="".join(f"{WRONG}  {name}\n" for name in names))
-    with pytest.raises(FetchError) as caught:
-        bench.get({})
-    message = str(caught.value)
-    assert f"looking for {ASSET} in {bench.web.url}{LIST}: the release has no such asset (nearest: " in message
-    assert message.count("cpython-3.14.") == 4
-    assert "SBOM" not in message
-    assert message.endswith("check --python, --only-platforms and --pbs")
-    bench.serve(listed=f"{WRONG}  SBOM.json\n")
-    with pytest.raises(FetchError, match="no such asset; check"):
-        bench.get({})
-
-
-def test_nothing_vouches_for_it(bench: Bench) -> None:
-    """Without lock and list it is refused, and the line names the three ways out."""
-    bench.web.serve(FILE, BODY)
-    with pytest.raises(FetchError) as caught:
-        bench.get({})
-    for word in (f"{bench.web.url}{LIST}: the server answered 404", "--mirror", "matrix.lock", "--insecure"):
-        assert word in str(caught.value)
-    assert ASSET.replace("+", "%2B") not in bench.asked
-
-
-@pytest.mark.parametrize("reply", [page(), Reply(b"nonsense"), Reply(status=500)])
-def test_a_list_that_cannot_be_used(bench: Bench, reply: Reply) -> None:
-    """It is not cached, and the line names its URL."""
-    bench.serve()
-    bench.web.serve(LIST, reply)
-    with pytest.raises(FetchError, match=f"{bench.web.url}{LIST}"):
-        bench.get({})
-    assert not list(bench.cache.releases.glob("*"))
-
-
-def test_offline_without_a_list(bench: Bench) -> None:
-    """The line says what to do, and nobody is asked."""
-    with pytest.raises(FetchError, match=r"neither matrix.lock nor cached sums.*run once without --offline"):
-        bench.get({}, offline=True)
-    assert bench.web.requests == []
-
-
 # --- insecure -----------------------------------------------------------------------------------------
 
 
@@ -339,20 +157,6 @@ def test_a_folder_as_mirror(bench: Bench, mirror: Path) -> None:
     assert not bench.cache.releases.exists()
 
 
-def test_the_list_of_a_folder_is_always_read_anew(bench: Bench, mirror: Path) -> None:
-    """Somebody may be filling it right now."""
-    wanted = Wanted(ASSET, TAG, mirror.as_uri())
-    assert known_sum(wanted, {}, bench.cache) == SUM
-    (mirror / TAG / "SHA256SUMS").write_text(f"{WRONG}  {ASSET}\n", encoding="utf-8")
-    assert known_sum(wanted, {}, bench.cache) == WRONG
-    with pytest.raises(FetchError, match="wrong sha256"):
-        bench.get({}, wanted=wanted)
-    (mirror / TAG / "SHA256SUMS").unlink()
-    assert known_sum(wanted, {}, bench.cache) is None
-    with pytest.raises(FetchError, match="there is no such file, and"):
-        bench.get({}, wanted=wanted)
-
-
 # --- what is known without the network ----------------------------------------------------------------
 
 
@@ -374,15 +178,8 @@ def test_expected_sum_says_who_vouches(bench: Bench) -> None:
     bench.serve()
 
     def ask(wanted: Wanted, lock: sums.Sums) -> object:
-        return expected_sum(
-            wanted,
-            lock,
-            bench.cache,
-            offline=False,
-            insecure=True,
-            policy=Policy(),
-            progress=bench.progress,
-        )
+        order = Order(wanted, bench.cache, Policy(), bench.progress)
+        return expected_sum(order, lock, insecure=True)
 
     assert ask(bench.wanted, {ASSET: WRONG}) == (WRONG, "lock")
     assert ask(bench.wanted, {}) == (SUM, "release")
@@ -391,13 +188,15 @@ def test_expected_sum_says_who_vouches(bench: Bench) -> None:
 
 # --- side by side -------------------------------------------------------------------------------------
 
+
 RUN = """
 import json, sys
 from pathlib import Path
 from pyembed_gen.cache import Cache
 from pyembed_gen.download import Policy
-from pyembed_gen.fetch import Wanted, fetch
+from pyembed_gen.fetch import fetch
 from pyembed_gen.progress import Silent
+from pyembed_gen.release import Wanted
 
 class Notes(Silent):
     def note(self, message):

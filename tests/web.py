@@ -8,10 +8,8 @@
 The replies of a path are given one after the other, and the last one again and again.
 """
 
-import shutil
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -25,6 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
+
+CERTIFICATE = Path(__file__).parent / "data" / "tls" / "localhost-certificate.pem"
 
 _BLOCK = 1 << 16
 _PATIENCE = 10.0  # seconds after which no server thread waits any longer
@@ -263,15 +263,8 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def certificate(folder: Path) -> tuple[Path, ssl.SSLContext] | None:
-    """Make a certificate of its own for 127.0.0.1, and the server's context; None where there is no openssl."""
-    program = shutil.which("openssl")
-    if program is None:
-        return None
-    key, path = folder / "key.pem", folder / "certificate.pem"
-    command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(path), "-days", "2", "-subj", "/CN=pyembed-gen test"]
-    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+def tls() -> ssl.SSLContext:
+    """Return a server's context with :data:`CERTIFICATE`, which vouches for 127.0.0.1 and for itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path, key)
-    return path, context
+    context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_name("localhost-test-key.pem"))
+    return context

@@ -4,6 +4,7 @@ import gzip
 import posixpath
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -20,7 +21,6 @@ __all__ = ["Limits", "members"]
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_NAME = 4096  # bytes, as PATH_MAX on Linux
-_HINT = "take the archive from python-build-standalone again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +34,32 @@ class Limits:
     count: int = 200_000
 
 
-def members(path: Path, label: str, task: Task, limits: Limits | None = None) -> Iterator[Member]:
+def members(path: Path, task: Task, limits: Limits | None = None) -> Iterator[Member]:
     """Yield the members of an archive in their order, without folders.
 
-    ``label`` is what errors call it; ``task`` is advanced by compressed bytes. Raises ArchiveError for damage and
-    for anything that a PBS archive never has: absolute names, ``..``, links out of the archive, device nodes,
-    duplicate names, or too much. Contents raise it too while they are read, without ``label``.
+    ``task`` is advanced by compressed bytes. Raises ArchiveError, as reading a content does, for damage and for
+    anything that a PBS archive never has: absolute names, ``..``, links out of the archive, device nodes,
+    duplicate names, or too much.
     """
     bounds = limits or Limits()
+    with ExitStack() as stack:
+        stream = _Stream(_decompressed(path, task, stack), bounds.size)
+        yield from _members(stream, bounds)
+
+
+def _decompressed(path: Path, task: Task, stack: ExitStack) -> Readable:
     try:
-        with path.open("rb") as raw:
-            yield from _members(_Stream(_decompressed(raw, path, task), bounds.size), bounds)
-    except ArchiveError as error:
-        raise ArchiveError(f"unpacking {label}: {error.args[0]}", hint=error.hint or _HINT) from error
+        raw = stack.enter_context(path.open("rb"))
+        magic = raw.read(4)
+        raw.seek(0)
     except OSError as error:
-        raise ArchiveError(f"reading {path}: {error.strerror or error}", hint="check the file") from error
-
-
-def _decompressed(raw: BinaryIO, path: Path, task: Task) -> Readable:
-    magic = raw.read(4)
-    raw.seek(0)
+        raise ArchiveError(f"it cannot be read: {error.strerror}", hint="check the file") from error
     counted = cast("BinaryIO", _Counted(raw, task))
     if magic == _ZSTD_MAGIC:
-        return zstd.open_reader(counted)
+        return stack.enter_context(zstd.open_reader(counted))
     if magic[:2] == _GZIP_MAGIC:
-        return gzip.GzipFile(fileobj=counted, mode="rb")
-    raise ArchiveError(f"{path.name} is neither .tar.zst nor .tar.gz")
+        return stack.enter_context(gzip.GzipFile(fileobj=counted, mode="rb"))
+    raise ArchiveError("it is neither .tar.zst nor .tar.gz")
 
 
 def _members(stream: Readable, limits: Limits) -> Iterator[Member]:
@@ -127,10 +127,10 @@ class _Stream:
         try:
             block = self._inner.read(size)
         except (zstd.ZstdError, zlib.error, gzip.BadGzipFile, EOFError) as error:
-            raise ArchiveError(f"it is damaged: {error}", hint=_HINT) from error
+            raise ArchiveError(f"it is damaged: {error}") from error
         except OSError as error:
-            raise ArchiveError(f"it cannot be read: {error.strerror or error}", hint="check the disk") from error
+            raise ArchiveError(f"it cannot be read: {error.strerror}", hint="check the disk") from error
         self._left -= len(block)
         if self._left < 0:
-            raise ArchiveError(f"it holds more than {self._limit} bytes", hint=_HINT)
+            raise ArchiveError(f"it holds more than {self._limit} bytes")
         return block

@@ -12,12 +12,13 @@ from typing import Any
 from pyembed_gen.errors import ArchiveError
 from pyembed_gen.tree import Facts
 
-__all__ = ["FACTS", "MAX_FACTS", "area", "facts", "is_patchlevel", "license_digest", "version_in_patchlevel"]
+__all__ = ["FACTS", "MAX_FACTS", "area", "facts", "is_patchlevel", "version_in_patchlevel"]
 
 FACTS = "python/PYTHON.json"
 MAX_FACTS = 16 << 20  # real ones have about 200 KB
+_HINT = "is it an archive of PBS?"
 _PATCHLEVEL = re.compile(r"(?:python/|python/install/)include/(?:python3[^/]*/)?patchlevel\.h")
-_PY_VERSION = re.compile(rb'^\s*#\s*define\s+PY_VERSION\s+"([0-9a-z.]+)\+?"', re.MULTILINE)
+_PY_VERSION = re.compile(rb'^[ \t]*#[ \t]*define[ \t]+PY_VERSION[ \t]+"([0-9a-z.]+)\+?"', re.MULTILINE)
 
 
 def area(name: str) -> tuple[str, str]:
@@ -41,24 +42,26 @@ def facts(content: bytes) -> tuple[Facts, bytes]:
     Raises ArchiveError if it is not JSON or lacks its main keys.
     """
     try:
-        values = json.loads(content)
-        packages = values.get("python_stdlib_test_packages", [])
+        values = _table(json.loads(content), "it")
         found = Facts(
             version=_text(values["python_version"]),
             triple=_text(values["target_triple"]),
-            test_packages=tuple(sorted(_text(package) for package in packages)),
+            test_packages=tuple(sorted(_texts(values.get("python_stdlib_test_packages", [])))),
         )
-        return found, license_digest(values)
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise ArchiveError(f"reading PYTHON.json: {error!r}", hint="is it an archive of PBS?") from error
+        return found, _license_digest(values)
+    except KeyError as error:
+        raise ArchiveError(f"reading PYTHON.json: it has no {error}", hint=_HINT) from error
+    except (ValueError, RecursionError, TypeError) as error:
+        raise ArchiveError(f"reading PYTHON.json: {error}", hint=_HINT) from error
 
 
-def license_digest(values: Mapping[str, Any]) -> bytes:
+def _license_digest(values: Mapping[str, Any]) -> bytes:
     """Return what PYTHON.json says about licences alone, as JSON with sorted keys.
 
     SPDX names of CPython and of each extension module's libraries, with the texts' paths in ``licenses/``.
     """
-    extensions = values.get("build_info", {}).get("extensions", {})
+    build = _table(values.get("build_info", {}), "build_info")
+    extensions = _table(build.get("extensions", {}), "build_info.extensions")
     found = {
         name: kept
         for name, variants in extensions.items()
@@ -87,6 +90,18 @@ def _licenses(values: Any) -> dict[str, Any]:
         return {}
     keys = ("licenses", "license_path", "license_paths", "license_public_domain")
     return {key: values[key] for key in keys if values.get(key)}
+
+
+def _table(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} is not an object")
+    return value
+
+
+def _texts(values: Any) -> list[str]:
+    if not isinstance(values, list):
+        raise TypeError(f"{values!r} is not a list")
+    return [_text(value) for value in values]
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,7 @@ from pyembed_gen.blobs import Blobs
 from pyembed_gen.cache import Cache
 from pyembed_gen.download import Policy
 from pyembed_gen.errors import ArchiveError, UsageError
-from pyembed_gen.fetch import Archive, Wanted
+from pyembed_gen.fetch import Archive
 from pyembed_gen.manifest import Manifest, Origin
 from pyembed_gen.matrix import Matrix
 from pyembed_gen.members import Source
@@ -25,6 +25,7 @@ from pyembed_gen.plan import Job, Request
 from pyembed_gen.progress import Progress, Task
 from pyembed_gen.prune import Pruner
 from pyembed_gen.recipe import recipe
+from pyembed_gen.release import Wanted, release_sums
 from pyembed_gen.sources import Local
 from pyembed_gen.transform import transform
 from pyembed_gen.tree import Tree, sort_key
@@ -200,7 +201,7 @@ def _versions(matrix: Matrix, request: Request, settings: Settings, progress: Pr
     listed = [*matrix.lock]
     if not plan.versions_in(listed, request.pbs):
         base = request.mirror or matrix.url
-        listed += fetch.release_sums(
+        listed += release_sums(
             base,
             request.pbs,
             cache=settings.cache,

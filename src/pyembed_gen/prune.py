@@ -5,6 +5,7 @@ under the rule ``not-kept``.
 """
 
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,23 @@ import pathspec
 from pyembed_gen.errors import UsageError
 from pyembed_gen.matrix import Rule
 
-__all__ = ["Pruner", "anchored_globs"]
+__all__ = ["Globs", "Pruner", "anchored_globs"]
 
 NOT_KEPT = "not-kept"
 TESTS = "tests"
+
+_WILDCARD = re.compile(r"(\*+|\?|\[[^]]+\])")
+
+
+@dataclass(frozen=True, slots=True)
+class Globs:
+    """Compiled globs. Unlike with gitignore patterns, a folder that matches says nothing of what is in it."""
+
+    expression: re.Pattern[str]
+
+    def match_file(self, name: str) -> bool:
+        """Whether one of the globs matches this file."""
+        return self.expression.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +39,7 @@ class Pruner:
 
     stdlib: str
     rules: tuple[tuple[str, pathspec.GitIgnoreSpec], ...]
-    keep: pathspec.GitIgnoreSpec
+    keep: Globs
     test_packages: frozenset[str] = frozenset()
 
     @classmethod
@@ -66,9 +80,37 @@ class Pruner:
         return False
 
 
-def anchored_globs(globs: Iterable[str]) -> pathspec.GitIgnoreSpec:
-    """Compile globs that are relative to the root, so that ``*.dll`` does not match in a subfolder."""
-    return _spec([f"/{glob.removeprefix('/')}" for glob in globs])
+def anchored_globs(globs: Iterable[str]) -> Globs:
+    """Compile globs that are relative to the root, so that ``*.dll`` does not match in a subfolder.
+
+    ``*``, ``?`` and ``[ab]`` do not match ``/``, ``**`` is any number of folders, or at the end everything below.
+    ``glob.translate`` does that from Python 3.13 on. Raises UsageError for a glob that is none.
+    """
+    sources = tuple(globs)
+    try:
+        return Globs(re.compile("|".join(map(_expression, sources)) or "(?!)", re.DOTALL))
+    except re.error as error:
+        raise UsageError(f"compiling the globs {sources}: {error}", hint="see glob(7)") from error
+
+
+def _expression(glob: str) -> str:
+    *folders, last = glob.removeprefix("/").split("/")
+    above = ["(?:[^/]+/)*" if folder == "**" else f"{_element(folder)}/" for folder in folders]
+    return "".join(above) + (".+" if last in ("**", "") else _element(last))
+
+
+def _element(element: str) -> str:
+    pieces = _WILDCARD.split(element)
+    return "".join(_wildcard(piece) if at % 2 else re.escape(piece) for at, piece in enumerate(pieces))
+
+
+def _wildcard(piece: str) -> str:
+    if piece.startswith("*"):
+        return "[^/]*"
+    if piece == "?":
+        return "[^/]"
+    negated = "^" if piece[1] in "!^" else ""
+    return f"(?!/)[{negated}{re.escape(piece[len(negated) + 1 : -1])}]".replace(r"\-", "-")
 
 
 def _spec(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec:

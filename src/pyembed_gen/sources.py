@@ -148,7 +148,7 @@ def _read(path: Path) -> Binary | None:
 def _archive_members(path: Path, label: str, progress: Progress) -> Callable[[], Iterator[Member]]:
     def members() -> Iterator[Member]:
         task: Task = progress.task(f"unpacking {label}", path.stat().st_size)
-        yield from archive.members(path, label, task)
+        yield from archive.members(path, task)
         task.done()
 
     return members

@@ -137,7 +137,7 @@ def _extended(stream: Readable, header: _Header) -> dict[str, str]:
 
 
 def _records(text: bytes) -> dict[str, str]:
-    """Return the records of a pax header, ``<length> <key>=<value>\\n`` each, that are of interest."""
+    """Return the records of a pax header, ``<length> <key>=<value>`` and a newline each, that matter."""
     found: dict[str, str] = {}
     at = 0
     while at < len(text):

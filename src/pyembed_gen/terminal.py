@@ -5,9 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pyembed_gen.progress import Progress, Silent, Task
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Display
+    from rich.progress import TaskID
 
 __all__ = ["human_bytes", "watching"]
 
@@ -105,27 +109,28 @@ def _bars(stream: TextIO) -> Iterator[Progress]:
 
 
 class _Bars:
-    def __init__(self, display: object) -> None:
-        from rich.progress import Progress as Display  # noqa: PLC0415
-
-        assert isinstance(display, Display)  # noqa: S101 - tells mypy what rich is without importing it above
+    def __init__(self, display: "Display") -> None:
         self._display = display
 
     def task(self, label: str, total: int | None = None, *, unit: str = "bytes") -> Task:
         del unit
-        display = self._display
-        number = display.add_task(label, total=total)
-
-        class Bar:
-            def advance(self, amount: int) -> None:
-                display.advance(number, amount)
-
-            def done(self, note: str = "") -> None:
-                display.remove_task(number)
-                if note:
-                    display.console.print(f"{label}: {note}", highlight=False, markup=False)
-
-        return Bar()
+        return _Bar(self, self._display, self._display.add_task(label, total=total), label)
 
     def note(self, message: str) -> None:
-        self._display.console.print(message, highlight=False, markup=False)
+        self._display.console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Bar:
+    def __init__(self, bars: _Bars, display: "Display", number: "TaskID", label: str) -> None:
+        self._bars = bars
+        self._display = display
+        self._number = number
+        self._label = label
+
+    def advance(self, amount: int) -> None:
+        self._display.advance(self._number, amount)
+
+    def done(self, note: str = "") -> None:
+        self._display.remove_task(self._number)
+        if note:
+            self._bars.note(f"{self._label}: {note}")

@@ -88,28 +88,32 @@ class Tree:
     def resolve(self, name: str) -> str | None:
         """Follow all links of a path as a kernel would; None if nothing is there (or links go in circles).
 
-        Returns the name of a file or a folder. Raises ArchiveError if a link leads out of the tree.
+        Returns the name of a file or a folder, empty for the root. Raises ArchiveError if a link leads out of the
+        tree, even if it came back in.
         """
         done: list[str] = []
-        todo = [part for part in reversed(name.split("/")) if part]
+        todo = _steps(name)
         followed = 0
         while todo:
             part = todo.pop()
-            if part == ".":
-                continue
             if part == "..":
                 if not done:
-                    raise ArchiveError(f"link {name} leads out of the installation")
+                    raise ArchiveError(f"the link {name!r} leads out of the installation")
                 done.pop()
+            if part in (".", ".."):
                 continue
             path = "/".join([*done, part])
             entry = self.by_name.get(path)
+            if isinstance(entry, File):
+                return None if todo else path
             if isinstance(entry, Link):
                 followed += 1
                 if followed > _MAX_LINKS:
                     return None
-                todo.extend(part for part in reversed(entry.target.split("/")) if part)
-            elif entry is not None or path in self._folders:
+                if entry.target.startswith("/"):
+                    raise ArchiveError(f"the link {name!r} leads out of the installation")
+                todo.extend(_steps(entry.target))
+            elif path in self._folders:
                 done.append(part)
             else:
                 return None
@@ -132,12 +136,10 @@ class Tree:
 
     def checked(self) -> "Tree":
         """Return the tree without dangling links; ArchiveError if names or links contradict each other."""
-        for entry in self.entries:
-            parent = posixpath.dirname(entry.name)
-            while parent:
-                if parent in self.by_name:
-                    raise ArchiveError(f"{entry.name} lies below {parent}, which is not a folder")
-                parent = posixpath.dirname(parent)
+        for folder in self.directories:
+            if folder in self.by_name:
+                below = next(entry.name for entry in self.entries if entry.name.startswith(f"{folder}/"))
+                raise ArchiveError(f"{below!r} lies below {folder!r}, which is not a folder")
         tree = self
         while True:
             dangling = {
@@ -176,6 +178,11 @@ def name_problem(name: str) -> str:
     if any(ord(ch) < 0x20 or ord(ch) == 0x7F for ch in name):  # noqa: PLR2004
         return "has a control character"
     return ""
+
+
+def _steps(path: str) -> list[str]:
+    """Return the elements of a path, the last first; a slash at its end asks for a folder, as ``.`` does."""
+    return [part or "." for part in reversed(path.split("/"))]
 
 
 def _parents(names: Iterable[str]) -> set[str]:

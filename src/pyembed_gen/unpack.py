@@ -1,7 +1,9 @@
-"""Takes what a source yields into a tree and a blob store; what pruning drops is never stored."""
+"""Takes what a source yields into a tree and a blob store; what pruning drops by its name is never stored."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import io
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from pyembed_gen import pbs
 from pyembed_gen.blobs import Blobs, Readable
@@ -13,26 +15,24 @@ from pyembed_gen.tree import Dropped, Facts, File, Link, Tree, name_problem, sor
 __all__ = ["survey", "unpack"]
 
 LICENSES = "licenses"
-_MAX_PATCHLEVEL = 1 << 16
+_MAX_PATCHLEVEL = 1 << 16  # real ones have about 1 KB
+_MAX_HARD_LINKS = 40  # that lead to each other; honest archives link to files alone
 
 
 def survey(source: Source) -> Facts:
     """Read a source up to its PYTHON.json (real archives begin with it) and return what it says.
 
-    Without PYTHON.json the version comes from patchlevel.h. What is not found is empty.
+    Without PYTHON.json the version comes from patchlevel.h. What is not found is empty. Raises ArchiveError.
     """
     found = Facts()
-    members = source.members()
-    try:
+    with _naming(source), _opened(source) as members:
         for member in members:
-            if member.kind != "file" or member.content is None:
+            if member.content is None:
                 continue
             if member.name == pbs.FACTS:
-                return _read_facts(member)[0]
+                return _read_facts(member.content)[0]
             if pbs.is_patchlevel(member.name):
-                found = Facts(version=_read_patchlevel(member.content))
-    finally:
-        _close(members)
+                found = Facts(version=pbs.version_in_patchlevel(_read_all(member.content, _MAX_PATCHLEVEL)))
     return found
 
 
@@ -40,25 +40,41 @@ def unpack(source: Source, pruner: Pruner, blobs: Blobs) -> Tree:
     """Store what is kept of a source and return it as a tree, whatever the order of its members.
 
     Licence texts are kept below ``licenses/``. Raises ArchiveError for names, links and contents that no
-    honest tree has.
+    honest tree has, and WriteError if the store does not take them.
     """
     reading = _Reading(pruner, blobs)
+    with _naming(source):
+        with _opened(source) as members:
+            for member in members:
+                reading.take(member)
+        missing = reading.missing()
+        if missing:
+            # Kept hard links to files that were dropped: read once more, for those alone.
+            with _opened(source) as members:
+                for member in members:
+                    reading.take_missing(member, missing)
+        return reading.tree()
+
+
+@contextmanager
+def _naming(source: Source) -> Iterator[None]:
+    """Let errors say what was being unpacked."""
+    try:
+        yield
+    except ArchiveError as error:
+        hint = error.hint or "take it from python-build-standalone again"
+        raise ArchiveError(f"unpacking {source.label}: {error.args[0]}", hint=hint) from error
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[Iterator[Member]]:
+    """Begin to read a source, and close it however that ends."""
     members = source.members()
     try:
-        for member in members:
-            reading.take(member)
+        yield members
     finally:
-        _close(members)
-    missing = reading.missing()
-    if missing:
-        # A kept hard link whose other name was dropped, or came in another order: read for those alone.
-        again = source.members()
-        try:
-            for member in again:
-                reading.take_missing(member, missing)
-        finally:
-            _close(again)
-    return reading.tree()
+        if isinstance(members, Generator):
+            members.close()
 
 
 @dataclass(slots=True)
@@ -68,24 +84,31 @@ class _Reading:
     facts: Facts = field(default_factory=Facts)
     files: dict[str, File] = field(default_factory=dict)  # by name in the source
     links: dict[str, Link] = field(default_factory=dict)
-    hard: dict[str, tuple[str, str]] = field(default_factory=dict)  # name in the source: (name, target)
+    hard: dict[str, str] = field(default_factory=dict)  # name in the tree: name in the source
+    targets: dict[str, str] = field(default_factory=dict)  # of all hard links, by names in the source
     places: dict[str, str] = field(default_factory=dict)  # name in the tree: name in the source
     dropped: list[Dropped] = field(default_factory=list)
     licenses: bytes = b""
+    late: bool = False  # PYTHON.json came after files that its rules may drop
 
     def take(self, member: Member) -> None:
         part, name = pbs.area(member.name)
-        if part == "facts" and member.kind == "file":
-            self.facts, self.licenses = _read_facts(member)
+        if member.kind == "hard":
+            self.targets[member.name] = member.target
+        if part == "facts" and member.content is not None:
+            self.facts, self.licenses = _read_facts(member.content)
             self.pruner = self.pruner.with_test_packages(self.facts.test_packages)
+            self.late = bool(self.places)
         elif part == "install":
             self._take_installed(member, name)
-        elif part == "licenses" and member.kind == "file":
+        elif part == "licenses":
             self._keep(member, f"{LICENSES}/{name}")
 
     def _take_installed(self, member: Member, name: str) -> None:
         if pbs.is_patchlevel(member.name) and member.content is not None and not self.facts.version:
-            self.facts = Facts(version=_read_patchlevel(member.content))
+            content = _read_all(member.content, _MAX_PATCHLEVEL)
+            self.facts = Facts(version=pbs.version_in_patchlevel(content))
+            member = replace(member, content=io.BytesIO(content))
         rule = self.pruner.rule(name)
         if rule is not None:
             self.dropped.append(Dropped(name, member.size, rule))
@@ -101,7 +124,7 @@ class _Reading:
         if member.kind == "link":
             self.links[member.name] = Link(name, member.target)
         elif member.kind == "hard":
-            self.hard[member.name] = (name, member.target)
+            self.hard[name] = member.name
         elif member.content is not None:
             self.files[member.name] = self._store(member.content, name, executable=member.executable)
 
@@ -110,30 +133,29 @@ class _Reading:
         return File(name, blob.size, blob.sha256, executable, blob.native)
 
     def missing(self) -> frozenset[str]:
-        """Names in the source that kept hard links mean, but which were not kept themselves."""
-        return frozenset(self._origin(target) for _, target in self.hard.values()) - self.files.keys()
+        """Names in the source that kept hard links lead to, but which were not kept themselves."""
+        return frozenset(map(self._origin, self.hard.values())) - self.files.keys()
 
     def take_missing(self, member: Member, missing: frozenset[str]) -> None:
-        if member.name in missing and member.kind == "hard":
-            raise ArchiveError(f"the hard link {member.name} leads to another that was left out")
         if member.name in missing and member.content is not None:
             self.files[member.name] = self._store(member.content, "", executable=member.executable)
 
-    def _origin(self, target: str) -> str:
-        for _ in range(len(self.hard) + 1):
-            if target not in self.hard:
-                return target
-            target = self.hard[target][1]
-        raise ArchiveError(f"the hard link {target} leads to itself")
+    def _origin(self, link: str) -> str:
+        origin = link
+        for _ in range(_MAX_HARD_LINKS):
+            if origin not in self.targets:
+                return origin
+            origin = self.targets[origin]
+        raise ArchiveError(f"the hard link {link!r} leads to itself, or through too many others")
 
     def tree(self) -> Tree:
         entries: dict[str, File | Link] = {link.name: link for link in self.links.values()}
         entries |= {file.name: file for file in self.files.values() if file.name}
-        for name, target in self.hard.values():
-            origin = self._origin(target)
+        for name, link in self.hard.items():
+            origin = self._origin(link)
             file = self.files.get(origin)
             if file is None:
-                raise ArchiveError(f"the hard link {name} leads to {origin}, which is not there")
+                raise ArchiveError(f"the hard link {link!r} leads to {origin!r}, which is no file in it")
             entries[name] = File(name, file.size, file.sha256, file.executable, file.native)
         if self.licenses:
             blob = self.blobs.put_bytes(self.licenses)
@@ -144,7 +166,7 @@ class _Reading:
             dropped=tuple(sorted(self.dropped, key=lambda item: sort_key(item.name))),
             facts=self.facts,
         )
-        return tree.without(self._late_rules(tree)).checked()
+        return tree.without(self._late_rules(tree) if self.late else {}).checked()
 
     def _late_rules(self, tree: Tree) -> Mapping[str, str]:
         """Rules of PYTHON.json for what was read before it."""
@@ -155,25 +177,17 @@ class _Reading:
         }
 
 
-def _read_facts(member: Member) -> tuple[Facts, bytes]:
-    if member.size > pbs.MAX_FACTS or member.content is None:
-        raise ArchiveError(f"its PYTHON.json has {member.size} bytes")
-    return pbs.facts(_read_all(member.content, pbs.MAX_FACTS))
-
-
-def _read_patchlevel(content: Readable) -> str:
-    return pbs.version_in_patchlevel(_read_all(content, _MAX_PATCHLEVEL))
+def _read_facts(content: Readable) -> tuple[Facts, bytes]:
+    return pbs.facts(_read_all(content, pbs.MAX_FACTS))
 
 
 def _read_all(content: Readable, limit: int) -> bytes:
+    """Return a short content; ArchiveError if it has more than ``limit`` bytes."""
     parts: list[bytes] = []
-    while limit > 0 and (part := content.read(limit)):
+    size = 0
+    while part := content.read(limit + 1 - size):
         parts.append(part)
-        limit -= len(part)
+        size += len(part)
+        if size > limit:
+            raise ArchiveError(f"it describes itself in more than {limit} bytes")
     return b"".join(parts)
-
-
-def _close(members: Iterator[Member]) -> None:
-    close = getattr(members, "close", None)
-    if close is not None:
-        close()

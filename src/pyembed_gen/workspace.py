@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pyembed_gen import filelock
 from pyembed_gen.cache import Cache
+from pyembed_gen.errors import WriteError
 
 __all__ = ["workspace"]
 
@@ -36,7 +37,11 @@ def workspace(cache: Cache) -> Iterator[Path]:
 
 def _sweep(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*/"):
-        with suppress(_InUseError), filelock.exclusive(folder / _LOCK, waiting=_give_up):
+        if folder.is_symlink():
+            continue
+        with suppress(_InUseError, WriteError):  # WriteError: it is another user's, or went away just now
+            with filelock.exclusive(folder / _LOCK, waiting=_give_up):
+                pass
             shutil.rmtree(folder, ignore_errors=True)
 
 
