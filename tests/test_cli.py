@@ -81,7 +81,8 @@ def test_unchanged_run_touches_nothing(run: Run, tiny: list[str], tmp_path: Path
     before = snapshot(tmp_path / "work")
     done = run(*tiny, "--out", "o")
     assert done.code == 0
-    assert [line.rpartition(", ")[2] for line in done.out.splitlines()] == ["up to date"] * 6
+    assert [line.rpartition(", ")[2] for line in done.out.splitlines()[:-1]] == ["up to date"] * 6
+    assert done.out.splitlines()[-1].startswith("6 bundles, ")
     assert snapshot(tmp_path / "work") == before
 
 
@@ -164,7 +165,8 @@ def test_dry_run_says_what_would_be_done(run: Run, tiny: list[str], tmp_path: Pa
     arguments = (*tiny, "--only-platforms", "linux/amd64", "--out", "o", "--dry-run")
     asset = pbs.asset_name(VERSION, TAG, "x86_64-unknown-linux-gnu")
     assert run(*arguments).out == f"o/linux-amd64: from {asset} (to be fetched)\n"
-    verbose = run(*arguments, "-v").out
+    assert "  tests drops 2 files, 900 B\n" in run(*arguments, "-v").out
+    verbose = run(*arguments, "-vv").out
     assert "  drop lib/python3.14/test/test_os.py (tests)\n" in verbose
     assert "  drop lib/libpython3.14.so.1.0 (unneeded-library)\n" in verbose
     assert "  drop lib/libpython3.14.so (dangling-link)\n" in verbose
@@ -206,7 +208,7 @@ def test_verify_lists_what_differs(run: Run, tiny: list[str]) -> None:
     bad = run("verify", "o")
     assert bad.code == 4
     assert bad.out.startswith("o/linux-amd64/lib/python3.14/os.py.gz: has 1 bytes, not ")
-    assert bad.err == "pyembed-gen: error: verifying o: 1 differences; generate it again with --force\n"
+    assert bad.err == "pyembed-gen: error: verifying o: 1 difference; generate it again with --force\n"
     document = run("verify", "o", "--json")
     assert document.code == 4
     (difference,) = json.loads(document.out)["bundles"][0]["differences"]
@@ -264,7 +266,7 @@ def test_pack_cache_serves_another_output(run: Run, tiny: list[str], tmp_path: P
         (["--jobs", "0"], 2, "--jobs"),
         (["--level", "99"], 2, "--level 99 is not a level of gzip"),
         (["--config", "none.toml"], 2, "none.toml"),
-        (["--source", "nowhere"], 2, "--source nowhere: there is no such file or folder"),
+        (["--source", "nowhere", "--jobs", "9"], 2, "--source nowhere: there is no such file or folder"),
         (["--mirror", "file:///nonexistent"], 3, "/nonexistent/"),
         (["--mirror", "http://127.0.0.1:9/"], 3, "http://127.0.0.1:9/"),
         (["--offline"], 3, "--offline"),
@@ -431,3 +433,65 @@ def test_line_of_a_locked_release_needs_no_network(run: Run, tmp_path: Path) -> 
     (tmp_path / "work" / "matrix.lock").write_text(f"{'0' * 64}  {asset}\n")
     done = run("--pbs", TAG, "--dry-run", "--out", "o")
     assert done.out == f"o/linux-amd64: from {asset} (to be fetched)\n"
+
+
+@pytest.mark.parametrize("name", ["linux-amd64/release", "embed_other.go", "embed_linux_amd64.go"])
+def test_what_the_generator_did_not_make_is_not_replaced(run: Run, tiny: list[str], name: str) -> None:
+    """A folder or file of the user's that has the name of a bundle or stub is exit 2, also in a dry run, and stays."""
+    mine = Path("dist") / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine\n")
+    for more in ([], ["--dry-run"], ["--force"]):
+        done = run(*tiny, "--only-platforms", "linux/amd64", "--out", "dist", *more)
+        assert done.code == 2
+        assert "is there and is no" in done.err
+        assert "choose another --out" in done.err
+    assert [path for path in Path("dist").rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text() == "mine\n"
+
+
+def test_bundles_of_the_peers_are_replaced(run: Run, tiny: list[str]) -> None:
+    """A folder that go-embed-python or goempy made becomes one of ours, stub and all."""
+    Path("o/linux-amd64").mkdir(parents=True)
+    Path("o/linux-amd64/files.json").write_text('{"contentHash": "", "files": []}')
+    Path("o/embed_linux_amd64.go").write_text("\npackage data\n\n//go:embed all:linux-amd64\nvar _data embed.FS\n")
+    assert run(*tiny, "--only-platforms", "linux/amd64", "--out", "o").code == 0
+    assert verify.verify(Path("o/linux-amd64"))[1] == ()
+
+
+def test_local_source_has_no_release(run: Run) -> None:
+    """--pbs with --source host would mean nothing, so it is refused."""
+    done = run("--source", "host", "--pbs", TAG, "--out", "o")
+    assert (done.code, "is no PBS release; leave --pbs out" in done.err) == (2, True)
+
+
+def test_rule_that_drops_the_interpreter_is_named(run: Run, tiny: list[str]) -> None:
+    """When a rule of the user's drops too much, the rule is blamed and not the archive."""
+    Path("matrix.toml").write_text('[drop]\nall = ["*"]\n')
+    done = run(*tiny, "--only-platforms", "linux/amd64", "--out", "o")
+    assert done.code == 2
+    assert "the rule 'all' drops the interpreter, bin/python3; mend [drop] in matrix.toml" in done.err
+
+
+def test_full_standard_output_is_one_line(tiny: list[str], run: Run, tmp_path: Path) -> None:
+    """A script whose output file is on a full disk gets one line and exit 5."""
+    assert run(*tiny, "--only-platforms", "linux/amd64", "--out", "o").code == 0
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pyembed_gen", "inspect", str(tmp_path / "work" / "o")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 5
+    assert done.stderr.startswith("pyembed-gen: error: writing the output: No space left on device")
+    assert "Traceback" not in done.stderr
+
+
+def test_verbose_run_says_what_each_rule_dropped(run: Run, tiny: list[str]) -> None:
+    """-v on a run that makes bundles prints a line for each rule."""
+    done = run(*tiny, "--only-platforms", "linux/amd64", "--out", "o", "-v")
+    assert "  tkinter drops 3 files, " in done.out

@@ -125,9 +125,9 @@ def test_nearest_file_upwards_is_found(tmp_path: Path) -> None:
     [
         ("platforms = [", "not TOML"),
         ("nonsense = 1", "unknown key 'nonsense'"),
-        ("[source]\npsb = '20261021'", "unknown key 'psb'; keys: pbs"),
-        ('[platform."linux/amd64"]\ntripel = "x"', "unknown key 'tripel'; keys: triple"),
-        ("[feature.x]\nkeeps = []", "unknown key 'keeps'; keys: keep"),
+        ("[source]\npsb = '20261021'", "unknown key 'psb'; nearest: pbs; all keys: archive"),
+        ('[platform."linux/amd64"]\ntripel = "x"', "unknown key 'tripel'; nearest: triple"),
+        ("[feature.x]\nkeeps = []", "unknown key 'keeps'; nearest: keep"),
         ("[source]\npbs = 20261021", "pbs must be a release tag such as 20261021, not 20261021"),
         ("[source]\narchive = 'slim'", '"full" or "stripped"'),
         ("[python]\nversions = []", "versions is empty"),
@@ -145,6 +145,7 @@ def test_nearest_file_upwards_is_found(tmp_path: Path) -> None:
         ("[layout.unix]\ninterpreter = '/bin/sh'", "a path inside the installation"),
         ("[layout.unix]\nstdlib = 'lib/{user}'", "at most {line} and {abi}"),
         ("source = 1", "source must be a table"),
+        ("[drop]\ntets = []", "there is no rule 'tets' to switch off; nearest: tests"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, words: str) -> None:
@@ -172,5 +173,13 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 
 def test_unknown_platform_suggests_near_ones() -> None:
     """Asking for a platform that is not there names those that look like it."""
-    with pytest.raises(UsageError, match=r"'linux/x86' is not in the matrix; platforms: .*linux/"):
+    with pytest.raises(
+        UsageError, match=r"'linux/x86' is not in the matrix; nearest: .*linux/amd64.*; all platforms: darwin/amd64, "
+    ):
         matrix.load(None).platform("linux/x86")
+
+
+def test_names_of_other_tools_lead_to_ours() -> None:
+    """Who writes macos/aarch64, as Rust and Python do, is told of darwin/arm64."""
+    with pytest.raises(UsageError, match=r"nearest: darwin/arm64"):
+        matrix.load(None).platform("macos/aarch64")

@@ -274,14 +274,14 @@ def test_facts_that_are_too_large(name: str, packed: Packed, monkeypatch: pytest
         packed.unpack(Member(name, b" " * ((1 << 16) + 1)))
 
 
-@pytest.mark.parametrize("name", [b"\xff", "new\nline".encode(), b"esc\x1b", b"del\x7f"])
+@pytest.mark.parametrize("name", [b"\xff", b"new\nline", b"esc\x1b", b"del\x7f"])
 @pytest.mark.parametrize("kept", [True, False])
 def test_names_that_a_bundle_cannot_hold(name: bytes, kept: bool, packed: Packed) -> None:
     """They are errors if they would be kept, and do no harm if they are dropped anyway."""
     folder = "bin" if kept else "share"
     member = Member(f"python/install/{folder}/" + name.decode("utf-8", "surrogateescape"))
     if kept:
-        with pytest.raises(ArchiveError, match="the name 'bin/.*(is not UTF-8|has a control character)"):
+        with pytest.raises(ArchiveError, match=r"the name 'bin/.*(is not UTF-8|has a control character)"):
             packed.unpack(member)
     else:
         assert len(packed.unpack(member).dropped) == 1
@@ -364,6 +364,7 @@ def test_damage_within_a_large_file(codec: Literal["zstd", "gzip"], damage: str,
         unpack(source, Pruner.compile(DROP, KEEP, stdlib=STDLIB), packed.blobs)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux, which has a disk that is always full")
 def test_a_disk_that_is_full(packed: Packed) -> None:
     """It is not the archive's fault."""
     packed.blobs._partial().symlink_to("/dev/full")

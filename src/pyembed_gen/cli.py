@@ -4,8 +4,9 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from pyembed_gen import matrix as matrix_
 from pyembed_gen import pipeline, terminal
 from pyembed_gen.cache import Cache
 from pyembed_gen.download import Policy
-from pyembed_gen.errors import ArchiveError, PyembedError, UsageError
+from pyembed_gen.errors import ArchiveError, PyembedError, UsageError, WriteError
 from pyembed_gen.pipeline import Preview, Result, Settings
 from pyembed_gen.plan import Request
 from pyembed_gen.terminal import human_bytes
@@ -40,25 +41,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         cli.main(args=arguments, prog_name="pyembed-gen", standalone_mode=False)
         sys.stdout.flush()
-    except PyembedError as error:
+    except (PyembedError, click.ClickException, click.Abort, KeyboardInterrupt, OSError) as error:
         if "--debug" in arguments:
             traceback.print_exc()
-        return _fail(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        return _fail(error.format_message(), UsageError.exit_code)
-    except click.ClickException as error:
-        hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "pyembed-gen"
-        return _fail(f"{error.format_message()} Try '{hint} --help'.", UsageError.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; what was there before is unchanged", _INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _explain(error)
     return 0
 
 
-def _fail(message: str, code: int) -> int:
+def _explain(error: BaseException) -> int:
+    """Print what a user needs to know of an error, and return the exit code."""
+    match error:
+        case PyembedError():
+            message, code = str(error), error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            return UsageError.exit_code
+        case click.ClickException():
+            context = error.ctx if isinstance(error, click.UsageError) else None
+            command = context.command_path if context else "pyembed-gen"
+            message, code = f"{error.format_message()} Try '{command} --help'.", UsageError.exit_code
+        case BrokenPipeError():
+            # Whoever read our output has gone; Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        case OSError():
+            where = f"{error.filename}: " if error.filename else "writing the output: "
+            message, code = f"{where}{error.strerror}; check the disk and your permissions", WriteError.exit_code
+        case _:
+            message, code = "interrupted; what was there before is unchanged", _INTERRUPTED
     click.echo(f"pyembed-gen: error: {' '.join(message.split())}", err=True)
     return code
 
@@ -81,7 +91,7 @@ class _Common:
     config: Path | None
     cache_dir: Path | None
     quiet: bool
-    verbose: bool
+    verbose: int
     as_json: bool
 
     @property
@@ -109,7 +119,9 @@ _CACHE_DIR = click.option(
 )
 _WATCHING = _options(
     click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and what --json asks for."),
-    click.option("-v", "--verbose", is_flag=True, help="Say more; with --dry-run, what is dropped by which rule."),
+    click.option(
+        "-v", "--verbose", count=True, help="Say what each rule drops; twice, with --dry-run: each file that it drops."
+    ),
 )
 _GENERATE = _options(
     click.option(
@@ -193,7 +205,7 @@ def generate(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
-    verbose: bool,
+    verbose: int,
     debug: bool,
 ) -> None:
     """Make bundles and their Go stubs."""
@@ -220,13 +232,15 @@ def generate(
     matrix = common.matrix()
     with terminal.watching(quiet=quiet) as progress:
         if dry_run:
-            previews = pipeline.preview(matrix, request, source, settings, progress, deep=verbose)
+            previews = pipeline.preview(matrix, request, source, settings, progress, deep=verbose > 0)
         else:
+            since = time.monotonic()
             results = pipeline.generate(matrix, request, source, settings, progress)
+            seconds = time.monotonic() - since
     if dry_run:
         _print_previews(previews, common)
     else:
-        _print_results(results, common)
+        _print_results(results, seconds, common)
 
 
 @cli.command()
@@ -263,7 +277,8 @@ def verify(directory: Path, as_json: bool, quiet: bool, debug: bool) -> None:
     if as_json:
         _print_json({"bundles": documents})
     if damaged:
-        raise ArchiveError(f"verifying {directory}: {damaged} differences", hint="generate it again with --force")
+        count = "1 difference" if damaged == 1 else f"{damaged} differences"
+        raise ArchiveError(f"verifying {directory}: {count}", hint="generate it again with --force")
 
 
 @cli.command()
@@ -294,7 +309,7 @@ def cache() -> None:
 def cache_dir(cache_dir: Path | None, debug: bool) -> None:
     """Print the cache folder."""
     del debug
-    click.echo(_Common(None, cache_dir, False, False, False).cache.root)
+    click.echo(_Common(None, cache_dir, False, 0, False).cache.root)
 
 
 @cache.command("size")
@@ -304,7 +319,7 @@ def cache_dir(cache_dir: Path | None, debug: bool) -> None:
 def cache_size(cache_dir: Path | None, as_json: bool, debug: bool) -> None:
     """Print what the cache takes."""
     del debug
-    usage = cache_.usage(_Common(None, cache_dir, False, False, False).cache)
+    usage = cache_.usage(_Common(None, cache_dir, False, 0, False).cache)
     if as_json:
         kinds = {kind: {"files": amount.files, "bytes": amount.bytes} for kind, amount in usage.kinds.items()}
         _print_json({"kinds": kinds, "files": usage.total.files, "bytes": usage.total.bytes})
@@ -328,7 +343,7 @@ def cache_size(cache_dir: Path | None, as_json: bool, debug: bool) -> None:
 def cache_prune(cache_dir: Path | None, older_than: float, debug: bool) -> None:
     """Remove what was not used for a while."""
     del debug
-    cache = _Common(None, cache_dir, False, False, False).cache
+    cache = _Common(None, cache_dir, False, 0, False).cache
     _print_removed(cache_.prune(cache, timedelta(days=older_than), datetime.now(UTC)))
 
 
@@ -338,7 +353,7 @@ def cache_prune(cache_dir: Path | None, older_than: float, debug: bool) -> None:
 def cache_clear(cache_dir: Path | None, debug: bool) -> None:
     """Remove everything that the generator put into the cache."""
     del debug
-    _print_removed(cache_.clear(_Common(None, cache_dir, False, False, False).cache))
+    _print_removed(cache_.clear(_Common(None, cache_dir, False, 0, False).cache))
 
 
 @cli.command()
@@ -357,7 +372,7 @@ def demo(source: str, mirror: str, cache_dir: Path | None, as_json: bool, debug:
     from pyembed_gen import demo as demo_  # noqa: PLC0415
 
     del debug
-    common = _Common(None, cache_dir, False, False, as_json)
+    common = _Common(None, cache_dir, False, 0, as_json)
     settings = Settings(cache=common.cache, policy=Policy.from_environ(os.environ), jobs=_processors())
     with terminal.watching(quiet=False) as progress:
         outcome = demo_.run(matrix_.load(None), source, mirror, settings, progress)
@@ -388,12 +403,22 @@ def _print_removed(removed: cache_.Removed) -> None:
     click.echo(f"removed {removed.files} files, {human_bytes(removed.bytes)}{busy}")
 
 
-def _print_results(results: Sequence[Result], common: _Common) -> None:
+def _print_results(results: Sequence[Result], seconds: float, common: _Common) -> None:
     if common.as_json:
-        _print_json({"bundles": [_result_values(result) for result in results]})
+        _print_json({"bundles": [_result_values(result) for result in results], "seconds": round(seconds, 3)})
     elif not common.quiet:
         for result in results:
             click.echo(_result_line(result))
+            if common.verbose:
+                _print_dropped({rule: (files, size) for rule, files, size in result.manifest.dropped})
+        if len(results) > 1:
+            total = human_bytes(sum(result.embedded for result in results))
+            click.echo(f"{len(results)} bundles, {total}, {seconds:.1f} s")
+
+
+def _print_dropped(rules: Mapping[str, tuple[int, int]]) -> None:
+    for rule, (files, size) in rules.items():
+        click.echo(f"  {rule} drops {files} files, {human_bytes(size)}")
 
 
 def _result_values(result: Result) -> dict[str, Any]:
@@ -430,7 +455,9 @@ def _print_previews(previews: Sequence[Preview], common: _Common) -> None:
     elif not common.quiet:
         for preview in previews:
             click.echo(_preview_line(preview))
-            for item in preview.tree.dropped if preview.tree else ():
+            if preview.tree:
+                _print_dropped(preview.tree.dropped_by_rule())
+            for item in preview.tree.dropped if preview.tree and common.verbose > 1 else ():
                 click.echo(f"  drop {item.name} ({item.rule})")
 
 
@@ -455,4 +482,6 @@ def _preview_line(preview: Preview) -> str:
     if preview.up_to_date:
         return f"{preview.job.directory}: up to date ({archive})"
     where = "cached" if preview.cached else "to be fetched"
+    if not preview.job.base:
+        where = "on this machine"
     return f"{preview.job.directory}: from {archive} ({where})"

@@ -1,21 +1,22 @@
 """Writes bundles and their Go stubs into an output directory, or finds that they are there already."""
 
+import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pyembed_gen import commit, pack, stubs
 from pyembed_gen.blobs import writing
 from pyembed_gen.commit import Step
-from pyembed_gen.errors import ArchiveError, UsageError
+from pyembed_gen.errors import ArchiveError, UsageError, WriteError
 from pyembed_gen.manifest import FILE_NAME, Manifest
 from pyembed_gen.matrix import Platform
 from pyembed_gen.pack import Packed
 from pyembed_gen.plan import Job
 from pyembed_gen.progress import Progress
 
-__all__ = ["OWN_FILES", "check_siblings", "embedded_size", "emit", "read_bundle", "up_to_date"]
+__all__ = ["OWN_FILES", "check_place", "check_siblings", "embedded_size", "emit", "read_bundle", "up_to_date"]
 
 OWN_FILES = {".gitattributes": stubs.GITATTRIBUTES, ".gitignore": stubs.GITIGNORE}
 
@@ -64,6 +65,7 @@ def check_siblings(
     platform that the matrix does not know is refused too: no constraint could be kept apart from its own.
     """
     replaced = {job.platform.key for job in jobs} if written is None else written
+    _check_foreign(out, [platforms[key] for key in replaced])
     versions = {job.version for job in jobs}
     known = {stubs.OTHER, *(row.stub for row in platforms.values())}
     for path in sorted(out.glob("embed_*.go")):
@@ -87,6 +89,27 @@ def check_siblings(
                 f"{out} holds Python {version} for {row.key}, and Python {min(versions)} was asked for",
                 hint="build all its platforms in one run, remove it, or choose another --out",
             )
+
+
+def _check_foreign(out: Path, rows: Iterable[Platform]) -> None:
+    """Refuse to replace what the generator did not make: folders that are no bundles, files that are no stubs."""
+    for row in rows:
+        folder = out / row.directory
+        if folder.is_dir() and not (folder / FILE_NAME).exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is there and is no bundle", hint="move it, or choose another --out")
+        for name in (row.stub, stubs.OTHER):
+            content = _content(out / name)
+            if content and stubs.HEADER.encode() not in content and b"//go:embed all:" not in content:
+                raise UsageError(f"{out / name} is there and is no stub", hint="move it, or choose another --out")
+
+
+def check_place(out: Path) -> None:
+    """Refuse an output that cannot be written, before anything is made for it; WriteError says why."""
+    nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise WriteError(f"writing below {out}: {nearest} is not a folder", hint="choose another --out")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise WriteError(f"writing below {out}: you may not write in {nearest}", hint="choose another --out")
 
 
 def emit(

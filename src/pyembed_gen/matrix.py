@@ -135,6 +135,7 @@ class Matrix:
         """Return the row of ``goos/goarch[/variant]``; UsageError if there is none."""
         row = self.platforms.get(key)
         if row is None:
+            key = key.replace("macos/", "darwin/").replace("/x86_64", "/amd64").replace("/aarch64", "/arm64")
             raise UsageError(f"platform {key!r} is not in the matrix", hint=_nearest(key, self.platforms, "platforms"))
         return row
 
@@ -396,14 +397,19 @@ def _check_keys(own: Mapping[str, Any], known: Mapping[str, Any], *, where: str)
             _check_keys(value, known[key], where=f"{where} [{key}]")
             continue
         allowed = _OPEN[key]
+        for name in value if key == "drop" else ():
+            if value[name] == [] and name not in known[key]:
+                hint = _nearest(name, known[key], "rules")
+                raise UsageError(f"reading {where}: there is no rule {name!r} to switch off", hint=hint)
         for name, table in value.items():
             if allowed is not None and isinstance(table, dict):
                 _check_keys(table, dict.fromkeys(allowed), where=f'{where} [{key}."{name}"]')
 
 
 def _nearest(name: str, known: Mapping[str, Any], kind: str) -> str:
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(known)
-    return f"{kind}: {', '.join(close)}"
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    nearest = f"nearest: {', '.join(close)}; " if close else ""
+    return f"{nearest}all {kind}: {', '.join(sorted(known))}"
 
 
 _GO_KEYWORDS = frozenset(

@@ -85,8 +85,7 @@ def generate(
     """
     supplies = _supplies(matrix, request, source, settings, progress)
     jobs = [supply.job for supply in supplies]
-    for out, group in _by_out(jobs):
-        emit.check_siblings(out, group, matrix.platforms)
+    _check_output(jobs, matrix)
     made = {supply.job: _up_to_date(supply.job, supply.current, 0.0) for supply in supplies if supply.current}
     missing = [supply for supply in supplies if not supply.current]
     with ExitStack() as stack:
@@ -97,6 +96,12 @@ def generate(
             fresh = {key: bundle for key, bundle in packed.items() if bundle is not None}
             emit.emit(out, group, fresh, matrix.platforms, progress)
     return tuple(made[job].result for job in jobs)
+
+
+def _check_output(jobs: Sequence[Job], matrix: Matrix) -> None:
+    for out, group in _by_out(jobs):
+        emit.check_place(out)
+        emit.check_siblings(out, group, matrix.platforms)
 
 
 @contextmanager
@@ -129,6 +134,7 @@ def preview(
     ``deep`` also unpacks (and so fetches) the archives, to say what would be dropped by which rule.
     """
     supplies = _supplies(matrix, request, source, settings, progress)
+    _check_output([supply.job for supply in supplies], matrix)
     with workspace(settings.cache) as folder:
         return tuple(_preview(supply, matrix, settings, progress, Blobs(folder), deep=deep) for supply in supplies)
 
@@ -214,6 +220,8 @@ def _versions(matrix: Matrix, request: Request, settings: Settings, progress: Pr
 
 
 def _local_supply(matrix: Matrix, request: Request, source: str, progress: Progress) -> _Supply:
+    if request.pbs:
+        raise UsageError(f"--source {source} is no PBS release", hint="leave --pbs out")
     if len(request.platforms) > 1 or len(request.pythons) > 1:
         raise UsageError(f"--source {source} is one installation", hint="ask for one platform and one version")
     found = sources.local(

@@ -84,7 +84,9 @@ def plan(matrix: Matrix, request: Request, *, versions: Sequence[str] = ()) -> t
         raise UsageError(f"--pbs {pbs!r} is not a release tag", hint="write the date, such as 20261021")
     package = request.package or matrix.output.package
     if not matrix_.is_package(package):
-        raise UsageError(f"--package {package!r} is not a Go package name", hint="use letters, such as data")
+        raise UsageError(
+            f"--package {package!r} is not a Go package name", hint="an identifier and no Go keyword, such as data"
+        )
     root = request.out or matrix.output.directory
     jobs = [
         Job(
@@ -176,5 +178,6 @@ def _codec(matrix: Matrix, request: Request) -> Codec:
     level = DEFAULT_LEVELS[name] if request.level is None else request.level
     low, high = LEVELS[name]
     if not low <= level <= high:
-        raise UsageError(f"--level {level} is not a level of {name}", hint=f"it has {low} to {high}")
+        hint = f"it has {low} to {high}" if high else "nothing is compressed, so leave --level out"
+        raise UsageError(f"--level {level} is not a level of {name}", hint=hint)
     return Codec(name, level)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pyembed_gen import binary, libraries, strip
 from pyembed_gen.binary import Binary, BinaryError
 from pyembed_gen.blobs import Blobs
-from pyembed_gen.errors import ArchiveError
+from pyembed_gen.errors import ArchiveError, UsageError
 from pyembed_gen.plan import Job
 from pyembed_gen.prune import anchored_globs
 from pyembed_gen.tree import File, Link, Tree, sort_key
@@ -55,6 +55,9 @@ def _check_interpreter(tree: Tree, job: Job, binaries: Mapping[str, Binary]) -> 
     path = job.platform.layout.interpreter
     real = tree.resolve(path)
     if real is None:
+        rule = next((item.rule for item in tree.dropped if item.name == path), "")
+        if rule:
+            raise UsageError(f"the rule {rule!r} drops the interpreter, {path}", hint="mend [drop] in matrix.toml")
         raise ArchiveError(f"{path} is not there", hint="is it an archive of python-build-standalone?")
     facts = binaries.get(real)
     row = job.platform
