@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import pbs
 from pbs import Member
 from pyembed_gen import archive
+from pyembed_gen import members as members_
 from pyembed_gen.archive import Limits
 from pyembed_gen.errors import ArchiveError
 from pyembed_gen.progress import Silent
@@ -46,7 +47,7 @@ def read(path: Path, limits: Limits | None = None) -> list[Kept]:
     ]
 
 
-def read_all(member: archive.Member) -> bytes:
+def read_all(member: members_.Member) -> bytes:
     """Return a member's content, which its size must agree with."""
     content = b""
     while member.content and (block := member.content.read(777)):
@@ -206,6 +207,7 @@ def test_a_bomb_is_refused_before_it_explodes(codec: str, tmp_path: Path) -> Non
 import resource, sys
 from pathlib import Path
 from pyembed_gen import archive
+from pyembed_gen import members as members_
 from pyembed_gen.errors import ArchiveError
 from pyembed_gen.progress import Silent
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -312,8 +314,8 @@ def _sample() -> bytes:
             file.addfile(member.header(), io.BytesIO(member.data))
         pax = tarfile.TarInfo("python/é")
         pax.pax_headers = {"path": "python/é" * 40, "comment": "x"}
-        file.fileobj.write(pax.tobuf(tarfile.PAX_FORMAT))  # type: ignore[union-attr]  # it is open
-        file.offset = file.fileobj.tell()  # type: ignore[union-attr]
+        file.fileobj.write(pax.tobuf(tarfile.PAX_FORMAT))
+        file.offset = file.fileobj.tell()
     return packed.getvalue()
 
 

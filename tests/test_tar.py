@@ -63,7 +63,7 @@ def names(data: bytes) -> list[str]:
     return [entry.name for entry in tar.entries(io.BytesIO(data))]
 
 
-CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0/", exclude_categories=("Cc",))
+CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0/", exclude_categories=["Cc"])
 PATHS = st.lists(st.text(CHARACTERS, min_size=1, max_size=120), min_size=1, max_size=4).map("/".join)
 TYPES = {"file": tarfile.REGTYPE, "link": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE, "folder": tarfile.DIRTYPE}
 FILES = st.tuples(PATHS, st.just("file"), st.binary(max_size=1500), st.booleans(), st.just(""))

@@ -24,6 +24,9 @@ type EmbeddedPython struct {
 // NewEmbeddedPython opens the Python that this module itself carries, which a
 // release of it does, with name in the name of the directory that it is extracted to.
 func NewEmbeddedPython(name string) (*EmbeddedPython, error) {
+	if data.Data == nil {
+		return nil, errNoOwnPython()
+	}
 	return Open(context.Background(), data.Data, WithName("python-"+name))
 }
 
@@ -31,6 +34,9 @@ func NewEmbeddedPython(name string) (*EmbeddedPython, error) {
 // <tmpDir>-<hash> or, without withHashInDir, exactly tmpDir. Other files that are in
 // tmpDir stay.
 func NewEmbeddedPythonWithTmpDir(tmpDir string, withHashInDir bool) (*EmbeddedPython, error) {
+	if data.Data == nil {
+		return nil, errNoOwnPython()
+	}
 	return openWith(data.Data, config{}, func(b *tree.Bundle) (*tree.Tree, error) {
 		if withHashInDir {
 			return store.OpenHashed(context.Background(), b, tmpDir, tree.Options{})

@@ -22,6 +22,13 @@ var (
 	ErrPythonLine = errors.New("unexpected Python line")
 )
 
+// errNoOwnPython is the error of functions that take the Python of this module where
+// the module carries none: it does in a release alone.
+func errNoOwnPython() error {
+	return fmt.Errorf("%w: this module carries no Python for %s/%s; generate one with pyembed-gen and use python.Open with its Data",
+		ErrUnsupportedPlatform, runtime.GOOS, runtime.GOARCH)
+}
+
 // errNoPython is the error for a bundle that is nil.
 func errNoPython() error {
 	return fmt.Errorf("%w: no Python is embedded for %[2]s/%[3]s; generate it with: pyembed-gen --only-platforms %[2]s/%[3]s",

@@ -363,11 +363,12 @@ def cache_clear(cache_dir: Path | None, debug: bool) -> None:
     metavar="SOURCE",
     help="As for generate.  [default: PBS if it can be reached, otherwise host]",
 )
+@click.option("--pbs", default="", metavar="TAG", help="As for generate.")
 @click.option("--mirror", envvar="PYEMBED_MIRROR", default="", metavar="URL", help="As for generate.")
 @_CACHE_DIR
 @_JSON
 @_DEBUG
-def demo(source: str, mirror: str, cache_dir: Path | None, as_json: bool, debug: bool) -> None:
+def demo(source: str, pbs: str, mirror: str, cache_dir: Path | None, as_json: bool, debug: bool) -> None:
     """Build a Go program with Python inside, run it without a PATH, and show what it took."""
     from pyembed_gen import demo as demo_  # noqa: PLC0415
 
@@ -375,7 +376,7 @@ def demo(source: str, mirror: str, cache_dir: Path | None, as_json: bool, debug:
     common = _Common(None, cache_dir, False, 0, as_json)
     settings = Settings(cache=common.cache, policy=Policy.from_environ(os.environ), jobs=_processors())
     with terminal.watching(quiet=False) as progress:
-        outcome = demo_.run(matrix_.load(None), source, mirror, settings, progress)
+        outcome = demo_.run(matrix_.load(None), source, settings, progress, pbs=pbs, mirror=mirror)
     if as_json:
         _print_json(outcome.to_json())
     else:

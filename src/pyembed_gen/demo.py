@@ -61,18 +61,20 @@ class Outcome:
         )
 
 
-def run(matrix: Matrix, source: str, mirror: str, settings: Settings, progress: Progress) -> Outcome:
+def run(
+    matrix: Matrix, source: str, settings: Settings, progress: Progress, *, pbs: str = "", mirror: str = ""
+) -> Outcome:
     """Generate, build and run examples/hello in a temporary folder.
 
-    Without ``source`` it is PBS, or the interpreter of this machine if PBS cannot be had. Raises UsageError
-    if there is no Go, WriteError if the build or the program fails, and what generating raises.
+    Without ``source`` and ``mirror`` it is PBS, or the interpreter of this machine if PBS cannot be had. Raises
+    UsageError if there is no Go, WriteError if the build or the program fails, and what generating raises.
     """
     go = shutil.which("go")
     if go is None:
         raise UsageError("looking for go: it is not on the PATH", hint="install Go 1.24 or newer from go.dev")
     with workspace(settings.cache) as folder:
         module = _lay_out(folder)
-        request = Request(platforms=(_here(go),), mirror=mirror, out=module / "data")
+        request = Request(platforms=(_here(go),), pbs=pbs, mirror=mirror, out=module / "data")
         result = _generate(matrix, request, source, settings, progress)
         task = progress.task("building examples/hello with go build")
         binary = module / ("hello.exe" if os.name == "nt" else "hello")
@@ -103,15 +105,15 @@ def _here(go: str) -> str:
 
 
 def _generate(matrix: Matrix, request: Request, source: str, settings: Settings, progress: Progress) -> Result:
-    if source:
-        asked = request if source == "pbs" else replace(request, platforms=())
-        return pipeline.generate(matrix, asked, source, settings, progress)[0]
+    if source or request.mirror:
+        asked = request if source in ("", "pbs") else replace(request, platforms=())
+        return pipeline.generate(matrix, asked, source or "pbs", settings, progress)[0]
     hasty = replace(settings, policy=replace(settings.policy, attempts=_ATTEMPTS))
     try:
         return pipeline.generate(matrix, request, "pbs", hasty, progress)[0]
     except FetchError as error:
         progress.note(f"taking the interpreter of this machine, as PBS could not be had: {error.args[0]}")
-        return pipeline.generate(matrix, replace(request, platforms=()), "host", settings, progress)[0]
+        return pipeline.generate(matrix, replace(request, platforms=(), pbs=""), "host", settings, progress)[0]
 
 
 def _without_path(folder: Path) -> Mapping[str, str]:

@@ -88,7 +88,7 @@ def file(path: Path, name: str) -> Iterator[Member]:
     try:
         status = path.stat()
         executable = bool(status.st_mode & 0o100)
-        if sys.platform == "win32":  # no modes there: what a program begins with tells
+        if sys.platform == "win32":  # pragma: no cover - no modes there: what a program begins with tells
             with path.open("rb") as beginning:
                 executable = binary.looks_executable(beginning.read(_HEAD))
     except OSError as error:

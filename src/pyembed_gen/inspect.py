@@ -1,7 +1,7 @@
 """What is in a bundle and what takes the space."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,16 @@ class Report:
             f"  contentHash {manifest.content_hash}",
             self._figures(),
             "",
-            f"  {'group':<28} {'files':>6} {'extracted':>10} {'embedded':>10}",
-            *(_line(group.name, group.files, group.raw, group.stored) for group in self.groups),
+            *_table(("group", "files", "extracted", "embedded"), _rows(_shortened(self.groups))),
             "",
-            f"  {'largest files':<28} {'':>6} {'extracted':>10} {'embedded':>10}",
-            *(_line(entry.name, "", entry.size, entry.stored) for entry in self.largest),
+            *_table(
+                ("largest files", "extracted", "embedded"),
+                [(entry.name, human_bytes(entry.size), human_bytes(entry.stored)) for entry in self.largest],
+            ),
         ]
         if manifest.dropped:
-            lines += ["", f"  {'dropped by rule':<28} {'files':>6} {'extracted':>10}"]
-            lines += [_line(rule, count, size) for rule, count, size in manifest.dropped]
+            rules = [(rule, str(count), human_bytes(size)) for rule, count, size in manifest.dropped]
+            lines += ["", *_table(("dropped by rule", "files", "extracted"), rules)]
         return "\n".join(lines)
 
     def _figures(self) -> str:
@@ -119,6 +120,27 @@ def _group(name: str) -> str:
     return "/".join(folders[:3]) if folders else "."
 
 
-def _line(name: str, files: int | str, raw: int, stored: int | None = None) -> str:
-    text = f"  {name:<28} {files:>6} {human_bytes(raw):>10}"
-    return text if stored is None else f"{text} {human_bytes(stored):>10}"
+def _shortened(groups: Sequence[Share]) -> list[Share]:
+    """Return the groups that take most, and all others as one."""
+    others = groups[_LARGEST:]
+    if not others:
+        return list(groups)
+    rest = Share(
+        f"{len(others)} others",
+        sum(group.files for group in others),
+        sum(group.raw for group in others),
+        sum(group.stored for group in others),
+    )
+    return [*groups[:_LARGEST], rest]
+
+
+def _rows(groups: Iterable[Share]) -> list[tuple[str, ...]]:
+    return [(group.name, str(group.files), human_bytes(group.raw), human_bytes(group.stored)) for group in groups]
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield lines with columns as wide as what is in them: names to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        figures = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        yield "  ".join([f"  {row[0]:<{widths[0]}}", *figures]).rstrip()

@@ -50,9 +50,6 @@ else:
             self._input = b""
             self._output = memoryview(b"")
 
-        def readable(self) -> bool:
-            return True
-
         def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # narrower than Buffer
             while not self._output and (block := self._input or self._file.read(_STEP)):
                 self._feed(block)

@@ -139,14 +139,30 @@ def test_demo_shows_the_whole_thing(run: Run) -> None:
         assert words in done.out
 
 
-def test_demo_falls_back_to_this_machine_and_says_why(run: Run, tmp_path: Path) -> None:
-    """Where PBS cannot be had the demo says so in one line, takes this machine's interpreter, and works."""
-    done = run("demo", "--mirror", (tmp_path / "nowhere").as_uri(), "--json")
+def test_demo_falls_back_to_this_machine_and_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where PBS cannot be reached the demo says so in one line, takes this machine's interpreter, and works."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    done = run("demo", "--json")
     assert done.code == 0, done.err
     assert '"portable": false' in done.out
     notes = [line for line in done.err.splitlines() if "taking the interpreter of this machine, as PBS" in line]
     assert len(notes) == 1
-    assert "there is no such file" in notes[0]
+
+
+def test_demo_does_not_fall_back_from_a_mirror(run: Run, tmp_path: Path) -> None:
+    """A mirror that was named and fails is an error, not a reason to show something else."""
+    (tmp_path / "empty").mkdir()
+    assert run("demo", "--mirror", (tmp_path / "empty").as_uri()).code == 3
+
+
+@pytest.mark.peer
+def test_demo_takes_a_release_from_a_mirror(run: Run, peer_mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --mirror and --pbs the demo shows that release's CPython, which is portable."""
+    monkeypatch.setenv("PYEMBED_MIRROR", peer_mirror)
+    done = run("demo", "--pbs", "20260610", "--json")
+    assert done.code == 0, done.err
+    assert '"python": "3.14.6"' in done.out
+    assert '"portable": true' in done.out
 
 
 def test_demo_without_go_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

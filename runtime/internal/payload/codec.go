@@ -11,7 +11,7 @@ import "errors"
 
 // Err is wrapped by every error about a payload that is missing, damaged,
 // or not what its manifest says.
-var Err = errors.New("payload does not match its manifest")
+var Err = errors.New("payload does not match its manifest (the bundle was damaged before the build; pyembed-gen verify finds where)")
 
 // A Codec is how compressed payloads of a bundle are compressed.
 type Codec string
