@@ -4,19 +4,16 @@ Contents of equal files on several platforms are stored once, and no name from a
 becomes a path on disk.
 """
 
-import errno
 import hashlib
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pyembed_gen import binary
-from pyembed_gen.errors import WriteError
+from pyembed_gen.writing import CACHE, writing
 
-__all__ = ["Blob", "Blobs", "Readable", "writing"]
+__all__ = ["Blob", "Blobs", "Readable"]
 
 _BLOCK = 1 << 20
 _HEAD = 64  # enough for every magic number that is asked about
@@ -61,7 +58,7 @@ class Blobs:
         sha256 = hashlib.sha256(content).hexdigest()
         path = self.path(sha256)
         if not path.exists():
-            with writing(self.root):
+            with writing(self.root, option=CACHE):
                 partial = self._partial()
                 partial.write_bytes(content)
                 partial.replace(path)
@@ -75,7 +72,7 @@ class Blobs:
         digest = hashlib.sha256()
         size = 0
         block = first
-        with writing(self.root):
+        with writing(self.root, option=CACHE):
             partial = self._partial()
             with partial.open("wb") as file:
                 while block:
@@ -101,16 +98,3 @@ def _read_block(content: Readable) -> bytes:
         parts.append(part)
         missing -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-@contextmanager
-def writing(where: Path) -> Iterator[None]:
-    """Turn a failed write below ``where`` into a WriteError that says what to try."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "free some space, or name another place with --out or --cache-dir"
-        else:
-            hint = "check that the folder exists and that you may write there"
-        raise WriteError(f"writing below {where}: {error.strerror or error}", hint=hint) from error

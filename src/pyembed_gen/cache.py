@@ -16,13 +16,13 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pyembed_gen.errors import WriteError
 from pyembed_gen.filelock import exclusive
+from pyembed_gen.writing import CACHE, writing
 
 __all__ = ["Amount", "Cache", "Removed", "Usage", "clear", "default_root", "prune", "touch", "usage"]
 
@@ -91,16 +91,18 @@ class Cache:
         if not any(self.root.iterdir()):
             (self.root / _TAG_NAME).write_text(_TAG, encoding="ascii", newline="\n")
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Turn an OSError of the block into a WriteError that names the cache and how to choose another."""
-        try:
-            yield
-        except OSError as error:
-            raise WriteError(
-                f"using the cache {self.root}: {error.strerror or error}",
-                hint="free some space there, or choose another folder with --cache-dir or $PYEMBED_CACHE",
-            ) from error
+        return writing(self.root, doing="using the cache", option=CACHE)
+
+    def exists(self) -> bool:
+        """Whether there is a cache at ``root``, maybe an empty one. Raises WriteError if that cannot be seen."""
+        with self.writing():
+            try:
+                names = {path.name for path in self.root.iterdir()}
+            except FileNotFoundError:
+                return False
+        return not {*_NAMES, self.locks.name}.isdisjoint(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +214,9 @@ def _regular_files(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _remove(cache: Cache, before: float | None) -> Removed:
-    entries = [entry for entry in _entries(cache) if before is None or entry.used < before]
-    locks = {path.name for path in _regular_files(cache.locks, depth=1) if _LOCK_NAME.fullmatch(path.name)}
+    with cache.writing():
+        entries = [entry for entry in _entries(cache) if before is None or entry.used < before]
+        locks = {path.name for path in _regular_files(cache.locks, depth=1) if _LOCK_NAME.fullmatch(path.name)}
     removed = Removed()
     for lock in sorted(locks | {entry.lock for entry in entries}):
         removed = _remove_together(cache, lock, [entry for entry in entries if entry.lock == lock], removed)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyembed_gen import filelock
-from pyembed_gen.blobs import writing
 from pyembed_gen.exchange import exchange
+from pyembed_gen.writing import writing
 
 __all__ = ["Step", "commit", "locked", "staging"]
 

@@ -6,7 +6,8 @@ becomes of a part that is complete and has the right sum.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
     import httpx
 
 # Callers need not know which of the modules has a name.
-__all__ = ["Downloaded", "NotFoundError", "Policy", "Sleep", "download", "fetch_text", "hash_file", "shown"]
+__all__ = [
+    "Downloaded",
+    "NotFoundError",
+    "Policy",
+    "Sleep",
+    "check_file",
+    "download",
+    "fetch_text",
+    "hash_file",
+    "shown",
+]
 
 _TEXT_LIMIT = 4 << 20
 
@@ -39,19 +50,20 @@ def download(
     sha256: str | None,
     policy: Policy,
     progress: Progress,
+    label: str = "",
     sleep: Sleep = time.sleep,
 ) -> Downloaded:
     """Fetch the archive at ``url`` (https, http or file) into ``part`` and return its sum and size.
 
     A part that an earlier call left is continued if the server vouches for it. ``sha256`` is the expected
-    sum in lowercase hex; None checks none. On success the sidecar is gone and the part is complete. What is
+    sum in lowercase hex; None checks none. ``label`` is what progress calls it, by default its file name. On success the sidecar is gone and the part is complete. What is
     interrupted stays for the next call; what turned out wrong is deleted.
 
     Raises NotFoundError (404), FetchError (no answer, stalled or cut off too often, over
     ``policy.max_bytes``, not a zstd or gzip archive, wrong sum, redirected from https to http), UsageError
     (another kind of URL), and WriteError (``part`` cannot be written).
     """
-    meter = Meter(progress, unquote(url.rpartition("/")[2]))
+    meter = Meter(progress, f"fetching {label or unquote(url.rpartition('/')[2])}")
     growing = Part(url, part, sha256, policy.max_bytes, meter)
     try:
         result = _copy(growing) if scheme(url) == "file" else _persist(growing, policy, progress, sleep)
@@ -79,6 +91,12 @@ def fetch_text(url: str, *, policy: Policy, progress: Progress, sleep: Sleep = t
             progress=progress,
             sleep=sleep,
         )
+
+
+def check_file(url: str) -> None:
+    """Raise what :func:`download` would raise because a file: URL names nothing that can be read."""
+    with closing(_file_blocks(url)) as blocks:
+        next(blocks, b"")
 
 
 # --- an archive -------------------------------------------------------------------------------------
@@ -126,7 +144,7 @@ def _request(client: "httpx.Client", part: Part, policy: Policy, begun: Begun) -
             begun, total = part.start_over(response.headers), http.length(response)
         part.receive(response.iter_raw(), begun, total, page=http.is_page(response))
     if total is not None and begun.size < total:
-        raise http.TransientError(f"the answer ended after {begun.size} of {total} bytes")
+        raise http.TransientError("gave no whole answer", detail=f"{begun.size} of {total} bytes")
     return part.finish(begun, resumed=resumed)
 
 
@@ -155,7 +173,7 @@ def _text(blocks: Iterable[bytes], url: str, *, page: bool = False) -> str:
 # --- file: ------------------------------------------------------------------------------------------
 
 
-def _file_blocks(url: str) -> Iterator[bytes]:
+def _file_blocks(url: str) -> Generator[bytes, None, None]:
     """Read the file that ``url`` names (RFC 8089), in blocks of 1 MiB."""
     from urllib.request import url2pathname  # noqa: PLC0415 - takes 30 ms
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pyembed_gen import commit, pack, stubs
-from pyembed_gen.blobs import writing
 from pyembed_gen.commit import Step
 from pyembed_gen.errors import ArchiveError, UsageError, WriteError
 from pyembed_gen.manifest import FILE_NAME, Manifest
@@ -15,6 +14,7 @@ from pyembed_gen.matrix import Platform
 from pyembed_gen.pack import Packed
 from pyembed_gen.plan import Job
 from pyembed_gen.progress import Progress
+from pyembed_gen.writing import writing
 
 __all__ = ["OWN_FILES", "check_place", "check_siblings", "embedded_size", "emit", "read_bundle", "up_to_date"]
 

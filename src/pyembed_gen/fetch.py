@@ -21,7 +21,7 @@ from pyembed_gen.filelock import exclusive
 from pyembed_gen.progress import Progress
 from pyembed_gen.release import Order, Wanted, known_sums, release_sum
 
-__all__ = ["Archive", "Verified", "expected_sum", "fetch", "is_cached", "known_sum"]
+__all__ = ["Archive", "Verified", "check", "expected_sum", "fetch", "is_cached", "known_sum"]
 
 Verified: TypeAlias = Literal["lock", "release", "none"]
 """What vouches for the sum of an archive; ``none``: nobody, it is computed."""
@@ -66,6 +66,28 @@ def fetch(
     if found is None:
         return _fetch_unverified(order)
     return _fetch_verified(order, *found)
+
+
+def check(
+    wanted: Wanted,
+    *,
+    lock: sums.Sums,
+    cache: Cache,
+    policy: Policy,
+    progress: Progress,
+    offline: bool = False,
+    insecure: bool = False,
+    sleep: Sleep = time.sleep,
+) -> None:
+    """Raise what :func:`fetch` would raise, as far as that shows without asking a server for the archive.
+
+    That is for an asset that neither the lock nor the release lists, one that a folder does not have, and one
+    that is not cached when ``offline`` forbids to ask for it.
+    """
+    order = Order(wanted, cache, policy, progress, offline, sleep)
+    found = expected_sum(order, lock, insecure=insecure)
+    if found is None or not is_cached(wanted, found[0], cache):
+        order.check_reachable()
 
 
 def expected_sum(order: Order, lock: sums.Sums, *, insecure: bool) -> tuple[str, Verified] | None:
@@ -154,6 +176,7 @@ def _download(
         sha256=digest,
         policy=order.policy,
         progress=order.progress,
+        label=order.wanted.label,
         sleep=order.sleep,
     )
     with order.cache.writing():

@@ -11,10 +11,10 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from pyembed_gen.errors import WriteError
+from pyembed_gen.writing import CACHE, OUT, writing
 
 __all__ = ["exclusive"]
 
@@ -107,12 +107,5 @@ def _is_at(fd: int, path: Path) -> bool:
         return False
 
 
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(
-            f"locking {path}: {error.strerror or error}",
-            hint="check that you may write there, and that its file system has locks",
-        ) from error
+def _naming(path: Path) -> AbstractContextManager[None]:
+    return writing(path, doing="locking", option=f"{OUT} or {CACHE}")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from pyembed_gen import __version__
-from pyembed_gen.errors import UsageError
+from pyembed_gen.errors import FetchError, UsageError
 from pyembed_gen.progress import Progress
-from pyembed_gen.url import LAYOUT_HINT, PAGE_HINT, failure, not_found, shown
+from pyembed_gen.url import LAYOUT_HINT, PAGE_HINT, failure, host, not_found, shown
 
 if TYPE_CHECKING:
     import httpx
@@ -31,7 +31,7 @@ _REDIRECTS = 10
 # megabytes ends in an archive; less would let a hostile server keep us for ever, a byte at a time.
 _WORTHWHILE = 1 << 20
 
-_NETWORK_HINT = "check the network and HTTPS_PROXY, try again later (what arrived is kept), or try another --mirror"
+_NETWORK_HINT = "check the network and HTTPS_PROXY, try again later{kept}, or see --mirror, --offline and --source host"
 _TLS_HINT = "if a proxy of your organisation signs connections, set SSL_CERT_FILE to its certificates"
 _ENVIRONMENT_HINT = "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE"
 
@@ -80,10 +80,15 @@ def _number(environ: Mapping[str, str], name: str, kind: Callable[[str], float],
 
 
 class TransientError(Exception):
-    """A try failed, and another one may not. ``after``: seconds that the server wants us to wait."""
+    """A try failed, and another one may not.
 
-    def __init__(self, what: str, *, after: float | None = None) -> None:
+    ``what`` is said after the name of the server, ``detail`` after that in the end, of the last try alone;
+    ``after``: seconds that the server wants us to wait.
+    """
+
+    def __init__(self, what: str, *, detail: str = "", after: float | None = None) -> None:
         super().__init__(what)
+        self.detail = detail
         self.after = after
 
 
@@ -98,7 +103,8 @@ def persist(
 ) -> _T:
     """Call ``attempt`` until it returns, raises what is no TransientError, or has failed too often.
 
-    ``reached`` tells how many bytes there are by now. Raises FetchError after the last attempt.
+    ``reached`` tells how many bytes there are by now. What is noted is the same for all files and tries that a
+    host fails in one way. Raises FetchError after the last attempt.
     """
     failures = 0
     while True:
@@ -108,11 +114,17 @@ def persist(
         except TransientError as error:
             failures = 1 if reached() - before >= _WORTHWHILE else failures + 1
             if failures >= policy.attempts:
-                tries = f" ({failures} tries)" if failures > 1 else ""
-                raise failure(url, f"{error}{tries}", _NETWORK_HINT) from error
+                raise _given_up(url, error, failures, kept=reached() > 0) from error
+            progress.note(f"{host(url)} {error}; trying again")
             wait = policy.wait(failures, error.after)
-            progress.note(f"fetching {shown(url)}: {error}; trying again in {wait:g} s")
         sleep(wait)
+
+
+def _given_up(url: str, error: TransientError, failures: int, *, kept: bool) -> FetchError:
+    tries = f" ({failures} tries)" if failures > 1 else ""
+    detail = f" ({error.detail})" if error.detail else ""
+    hint = _NETWORK_HINT.format(kept=" (what arrived is kept)" if kept else "")
+    return failure(url, f"the server {error}{detail}{tries}", hint)
 
 
 @contextmanager
@@ -177,28 +189,35 @@ def _network(url: str, policy: Policy) -> Iterator[None]:
 
     try:
         yield
+    except httpx.ConnectTimeout as error:
+        raise TransientError(f"cannot be reached (nothing came for {policy.timeout:g} s)") from error
     except httpx.TimeoutException as error:
-        raise TransientError(f"nothing came for {policy.timeout:g} s") from error
+        raise TransientError(f"sent nothing for {policy.timeout:g} s") from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
         raise failure(url, "not a URL that can be asked for", "check --mirror") from error
     except httpx.TransportError as error:
-        text = str(error) or type(error).__name__
+        text = re.sub(r"\[Errno -?[0-9]+\] ", "", str(error)) or type(error).__name__
         if "CERTIFICATE_VERIFY_FAILED" in text:
             raise failure(url, f"the server's certificate is not trusted ({text})", _TLS_HINT) from error
         if isinstance(error, httpx.ProxyError) and text.startswith("4"):
             raise failure(url, f"the proxy answered {text}", _ENVIRONMENT_HINT) from error
-        raise TransientError(f"the connection failed ({text})") from error
+        if isinstance(error, httpx.ProxyError):
+            raise TransientError(f"cannot be reached (through the proxy: {text})") from error
+        if isinstance(error, httpx.ConnectError):
+            raise TransientError(f"cannot be reached ({text})") from error
+        raise TransientError("gave no whole answer", detail=text) from error
 
 
 def _judge(response: "httpx.Response", url: str, accepted: set[int]) -> None:
     status = response.status_code
     if status in accepted:
         return
-    what = f"the server answered {status} {response.reason_phrase}".rstrip()
+    answered = f"answered {status} {response.reason_phrase}".rstrip()
+    what = f"the server {answered}"
     if status in {404, 410}:
         raise not_found(url, what)
     if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004
-        raise TransientError(what, after=_retry_after(response.headers.get("Retry-After", "")))
+        raise TransientError(answered, after=_retry_after(response.headers.get("Retry-After", "")))
     if status in {401, 403, 407}:
         raise failure(url, what, "check the user and password in --mirror, and HTTPS_PROXY")
     raise failure(url, what, LAYOUT_HINT)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyembed_gen import payload
-from pyembed_gen.blobs import Blobs, writing
+from pyembed_gen.blobs import Blobs
 from pyembed_gen.cache import touch
 from pyembed_gen.errors import ArchiveError
 from pyembed_gen.manifest import Entry, Manifest, Origin
@@ -18,6 +18,7 @@ from pyembed_gen.payload import CHUNK
 from pyembed_gen.plan import Codec
 from pyembed_gen.progress import Task
 from pyembed_gen.tree import File, Link, Tree, sort_key
+from pyembed_gen.writing import CACHE, writing
 
 __all__ = ["Packed", "Packer", "Payload"]
 
@@ -174,7 +175,7 @@ class Packer:
             digest.update(part)
         seal = digest.hexdigest().encode() + b"\n"
         path = self._path(file)
-        with writing(self.packs):
+        with writing(self.packs, option=CACHE):
             path.parent.mkdir(parents=True, exist_ok=True)
             # In this run's own folder, which is removed whatever happens; threads may pack the same file.
             partial = self.blobs.root / f"{path.name}-{threading.get_ident()}.part"

@@ -9,13 +9,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyembed_gen.errors import FetchError, WriteError
+from pyembed_gen.errors import FetchError
 from pyembed_gen.progress import Progress, Task
 from pyembed_gen.url import LAYOUT_HINT, PAGE_HINT, failure, shown
+from pyembed_gen.writing import CACHE, writing
 
 __all__ = ["Begun", "Downloaded", "Meter", "Part", "StaleError", "blocks_of"]
 
@@ -25,7 +26,10 @@ _MAGICS = (b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
 _MAGIC_SIZE = max(map(len, _MAGICS))
 
 _FILE_HINT = "try again or another --mirror; nothing of it was kept"
-_SUM_HINT = "do not use that file; try another --mirror, or if the release changed, `matrix lock` or `cache clear`"
+_SUM_HINT = (
+    "do not use that file; try another --mirror, or if the release has changed, "
+    "mend its line in matrix.lock or run `pyembed-gen cache clear`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,15 +234,8 @@ class Part:
         self.discard()
         return failure(self.url, what, hint)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise WriteError(
-                f"writing {self.path}: {error.strerror or error}",
-                hint="free some space there, or choose another folder with --cache-dir or $PYEMBED_CACHE",
-            ) from error
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self.path, doing="writing", option=CACHE)
 
 
 def _validator(facts: Mapping[str, object]) -> str:

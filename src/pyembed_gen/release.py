@@ -15,9 +15,10 @@ from urllib.parse import quote
 from pyembed_gen import cache as caching
 from pyembed_gen import sums
 from pyembed_gen.cache import Cache
-from pyembed_gen.download import NotFoundError, Policy, Sleep, fetch_text, shown
+from pyembed_gen.download import NotFoundError, Policy, Sleep, check_file, fetch_text, shown
 from pyembed_gen.errors import FetchError, UsageError
 from pyembed_gen.progress import Progress, Silent
+from pyembed_gen.url import base_url
 
 __all__ = ["Order", "Wanted", "known_sums", "release_sum", "release_sums"]
 
@@ -29,18 +30,22 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 class Wanted:
     """The asset of a release: ``<base>/<tag>/<asset>``.
 
-    ``base`` is an https, http or file URL, with or without a slash at its end. Raises UsageError for an
-    asset or tag that is not a plain name, since both become file names in the cache.
+    ``base`` is an https, http or file URL, with or without a slash at its end, or the path of a folder, which
+    becomes its file: URL. ``label`` is what progress calls the asset, by default its name. Raises UsageError for
+    a path without a folder, and for an asset or tag that is not a plain name, since both become file names in
+    the cache.
     """
 
     asset: str
     tag: str
     base: str
+    label: str = ""
 
     def __post_init__(self) -> None:
         for name in (self.asset, self.tag):
             if not _PLAIN.fullmatch(name):
                 raise UsageError(f"fetching {name!r}: not a plain name", hint="check --python and --pbs")
+        object.__setattr__(self, "base", base_url(self.base))
 
     @property
     def url(self) -> str:
@@ -73,11 +78,13 @@ class Order:
     sleep: Sleep = time.sleep
 
     def check_reachable(self) -> None:
-        """Raise FetchError if what is wanted would need a network that must not be used."""
-        if self.offline and not self.wanted.is_local:
+        """Raise FetchError if what is wanted is a file that is not there, or needs a network that must not be used."""
+        if self.wanted.is_local:
+            check_file(self.wanted.url)
+        elif self.offline:
             raise FetchError(
                 f"fetching {shown(self.wanted.url)}: no intact copy is cached, and this run is --offline",
-                hint="run once without --offline, or name a folder with --mirror file:///…",
+                hint="run once without --offline, or name a folder with --mirror",
             )
 
 
@@ -92,10 +99,17 @@ def release_sum(order: Order) -> str:
             return digest
         if order.offline:
             raise FetchError(
-                f"checking {wanted.asset}: neither matrix.lock nor cached sums of {wanted.tag} list it",
-                hint="run once without --offline, or add its sum to matrix.lock",
+                f"checking {wanted.asset}: its sum is not known offline, neither from matrix.lock nor from an earlier "
+                f"run with {shown(wanted.base)}",
+                hint="name the same --mirror again, add the sum to matrix.lock, or run once without --offline",
             )
-    listed = _downloaded_sums(order)
+    try:
+        listed = _downloaded_sums(order)
+    except NotFoundError as error:
+        raise FetchError(
+            f"{error.args[0]}, and {wanted.asset} is not in matrix.lock, so nothing vouches for it",
+            hint=f"{error.hint}, add its sum to matrix.lock, or accept any bytes with --insecure",
+        ) from error
     if wanted.asset not in listed:
         raise _no_such_asset(wanted, listed)
     return listed[wanted.asset]
@@ -111,8 +125,14 @@ def release_sums(
     order = Order(Wanted(_LIST, tag, base), cache, policy, progress, offline)
     if not order.wanted.is_local and (listed := _cached_sums(order.wanted, cache)):
         return listed
-    order.check_reachable()
-    return _downloaded_sums(order)
+    try:
+        order.check_reachable()
+        return _downloaded_sums(order)
+    except NotFoundError as error:
+        raise FetchError(
+            f"release {tag} is not at {shown(order.wanted.base)}: there is no {tag}/{_LIST}",
+            hint="check --pbs and --mirror (layout BASE/<tag>/<asset>), or name a full version with --python X.Y.Z",
+        ) from error
 
 
 def known_sums(wanted: Wanted, cache: Cache) -> sums.Sums:
@@ -126,14 +146,9 @@ def known_sums(wanted: Wanted, cache: Cache) -> sums.Sums:
 
 
 def _downloaded_sums(order: Order) -> sums.Sums:
+    """Ask for the list of the release. Raises NotFoundError if there is none, and FetchError."""
     wanted = order.wanted
-    try:
-        text = fetch_text(wanted.sums_url, policy=order.policy, progress=order.progress, sleep=order.sleep)
-    except NotFoundError as error:
-        raise FetchError(
-            f"{error.args[0]}, and {wanted.asset} is not in matrix.lock, so nothing vouches for it",
-            hint=f"{error.hint}, add its sum to matrix.lock, or accept any bytes with --insecure",
-        ) from error
+    text = fetch_text(wanted.sums_url, policy=order.policy, progress=order.progress, sleep=order.sleep)
     listed = _parse(text, wanted)
     if not wanted.is_local:
         _keep(order, text)

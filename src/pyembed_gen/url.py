@@ -1,11 +1,12 @@
 """Which URLs may be asked for, how they are shown, and how what went wrong with one is told."""
 
 import re
+from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 from pyembed_gen.errors import FetchError, UsageError
 
-__all__ = ["LAYOUT_HINT", "PAGE_HINT", "NotFoundError", "failure", "not_found", "scheme", "shown"]
+__all__ = ["LAYOUT_HINT", "PAGE_HINT", "NotFoundError", "base_url", "failure", "host", "not_found", "scheme", "shown"]
 
 LAYOUT_HINT = "check --pbs, --python and --mirror (its layout is BASE/<tag>/<asset>)"
 """For an answer that a right URL would not get."""
@@ -18,8 +19,36 @@ class NotFoundError(FetchError):
 
 
 def shown(url: str) -> str:
-    """Return ``url`` as it may appear in messages and files: with ``***`` for a user name and password."""
-    return re.sub(r"://[^/?#\s]*@", "://***@", url)
+    """Return ``url`` for messages and files: ``***`` for a user name and password, a plus instead of ``%2B``."""
+    return re.sub(r"%2[Bb]", "+", re.sub(r"://[^/?#\s]*@", "://***@", url))
+
+
+def host(url: str) -> str:
+    """Return the host of ``url``, with the port if it names one."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def base_url(text: str) -> str:
+    """Return what was given as the base of a mirror as a URL: a folder by its path becomes its file: URL.
+
+    What is a URL is returned as it is. Raises UsageError for a path at which there is no folder.
+    """
+    if _HAS_SCHEME.match(text):
+        return text
+    path = Path(text).absolute()
+    if not text or not path.is_dir():
+        hint = f"name a folder that exists ({_file_url(path)}), or a URL that begins with https://"
+        raise UsageError(f"looking for the mirror {text!r}: there is no such folder", hint=hint)
+    return _file_url(path)
+
+
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # longer than the letter of a Windows drive
+
+
+def _file_url(path: PurePath) -> str:
+    """Return the file: URL of an absolute path (RFC 8089; a Windows share in its E.3.2 form, with an empty host)."""
+    url = path.as_uri()
+    return url if url.startswith("file:///") else url.replace("file://", "file:////", 1)
 
 
 def scheme(url: str) -> str:

@@ -1,6 +1,7 @@
 """Go modules outside the repository: go generate, go build for every platform, and what the binaries do."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -173,3 +174,43 @@ def test_demo_without_go_says_what_to_install(run: Run, monkeypatch: pytest.Monk
     assert done.err == (
         "pyembed-gen: error: looking for go: it is not on the PATH; install Go 1.24 or newer from go.dev\n"
     )
+
+
+PACK = """package main
+
+import "pyembed.invalid/runtime/embed_util"
+
+func main() {
+	if err := embed_util.CopyForEmbed("greet/data", "lib"); err != nil {
+		panic(err)
+	}
+	if err := embed_util.WriteEmbedGoFile("greet/data", "", ""); err != nil {
+		panic(err)
+	}
+}
+"""
+
+
+def test_own_python_code_travels_along(host_program: Path, tmp_path: Path, go: Go) -> None:
+    """As the README shows: a folder of Python files is packed by Go, embedded, extracted and importable."""
+    module = fresh_module(tmp_path / "fresh")
+    shutil.copytree(host_program.parent / "data", module / "data")
+    (module / "lib" / "greet").mkdir(parents=True)
+    (module / "lib" / "greet" / "__init__.py").write_text("def hello():\n    return 'hello from greet'\n")
+    (module / "pack").mkdir()
+    (module / "pack" / "main.go").write_text(PACK)
+    main = (module / "main.go").read_text()
+    main = main.replace(
+        '\t"example.com/fresh/data"\n',
+        '\t"example.com/fresh/data"\n\tgreet "example.com/fresh/greet/data"\n\t"pyembed.invalid/runtime/embed_util"\n',
+    ).replace(
+        "\tif len(args) == 0 {",
+        '\tlibs, err := embed_util.NewEmbeddedFiles(greet.Data, "greet")\n\tif err != nil {\n\t\treturn 1, err\n\t}\n'
+        "\tep.AddPythonPath(libs.GetExtractedPath())\n\tif len(args) == 0 {",
+    )
+    (module / "main.go").write_text(main)
+    here = go.at(module)
+    here("run", "./pack")
+    here("build", "-o", "fresh.exe", ".")
+    done = start(module / "fresh.exe", "-c", "import greet; print(greet.hello())", cache=tmp_path / "c")
+    assert done == Done(0, "hello from greet\n", "")
