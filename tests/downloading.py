@@ -44,7 +44,7 @@ class Log:
 
     def task(self, label: str, total: int | None = None, *, unit: str = "bytes") -> Task:
         """Begin the only kind of task there is."""
-        assert (label, unit) == (PATH.rpartition("/")[2], "bytes")
+        assert (label, unit) == ("fetching " + PATH.rpartition("/")[2], "bytes")
         self.totals.append(total)
         return self
 
@@ -102,7 +102,7 @@ class Bench:
     def leave(self, body: bytes, etag: str = '"one"') -> None:
         """Leave what a killed run would leave."""
         self.part.write_bytes(body)
-        facts = {"url": self.web.url + PATH.replace("+", "%2B"), "etag": etag, "last_modified": None}
+        facts = {"url": self.web.url + PATH, "etag": etag, "last_modified": None}
         self.sidecar.write_text(json.dumps(facts), encoding="utf-8")
 
     def left(self) -> list[str]:

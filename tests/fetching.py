@@ -13,8 +13,8 @@ from pathlib import Path
 from pyembed_gen import sums
 from pyembed_gen.cache import Cache
 from pyembed_gen.download import Policy
-from pyembed_gen.fetch import Archive, fetch
-from pyembed_gen.progress import Silent
+from pyembed_gen.fetch import Archive, check, fetch
+from pyembed_gen.progress import Silent, Task
 from pyembed_gen.release import Wanted, release_sums
 from web import Reply, Web
 
@@ -35,11 +35,17 @@ FILE = f"/{TAG}/{ASSET}"
 LIST = f"/{TAG}/SHA256SUMS"
 
 
-class Notes(Silent):
-    """Progress that remembers its notes."""
+class Heard(Silent):
+    """Progress that remembers its notes and the names of its tasks."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.tasks: list[str] = []
+
+    def task(self, label: str, total: int | None = None, *, unit: str = "bytes") -> Task:
+        """Remember a name."""
+        self.tasks.append(label)
+        return super().task(label, total, unit=unit)
 
     def note(self, message: str) -> None:
         """Remember a note."""
@@ -52,7 +58,7 @@ class Bench:
 
     web: Web
     cache: Cache
-    progress: Notes = field(default_factory=Notes)
+    progress: Heard = field(default_factory=Heard)
 
     @property
     def wanted(self) -> Wanted:
@@ -78,6 +84,20 @@ class Bench:
             offline=offline,
             insecure=insecure,
             sleep=lambda _: None,
+        )
+
+    def check(
+        self, lock: sums.Sums, wanted: Wanted | None = None, *, offline: bool = False, insecure: bool = False
+    ) -> None:
+        """Ask whether what is wanted could be fetched."""
+        check(
+            wanted or self.wanted,
+            lock=lock,
+            cache=self.cache,
+            policy=Policy(attempts=1, timeout=5),
+            progress=self.progress,
+            offline=offline,
+            insecure=insecure,
         )
 
     def serve(self, body: bytes = BODY, listed: str = f"{SUM}  {ASSET}\n") -> None:

@@ -1,9 +1,7 @@
 """Contents are stored once, under their sums, whole or not at all."""
 
-import errno
 import hashlib
 import io
-import os
 import resource
 import threading
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pbs
-from pyembed_gen.blobs import Blob, Blobs, writing
+from pyembed_gen.blobs import Blob, Blobs
 from pyembed_gen.errors import ArchiveError, WriteError
 
 MIB = 1 << 20
@@ -122,7 +120,7 @@ def test_what_the_system_refuses_to_write_is_a_write_error(size: int, blobs: Blo
     """A content that does not fit leaves nothing under its sum, and the error says where and why."""
     with (
         no_file_above(MIB // 4),
-        pytest.raises(WriteError, match=f"^writing below {blobs.root}: File too large; check that the folder exists"),
+        pytest.raises(WriteError, match=f"^writing below {blobs.root}: File too large; .*--cache-dir"),
     ):
         blobs.put(io.BytesIO(bytes(size)))
     assert [path.suffix for path in blobs.root.iterdir()] == [".part"]
@@ -133,20 +131,14 @@ def test_what_the_system_refuses_to_write_is_a_write_error(size: int, blobs: Blo
 def test_a_full_disk_is_a_write_error(size: int, blobs: Blobs) -> None:
     """The user is told what to free or choose, and the command line ends with exit code 5."""
     blobs._partial().symlink_to("/dev/full")
-    with pytest.raises(WriteError, match="No space left on device; free some space, or name another place") as caught:
+    with pytest.raises(WriteError, match=r"No space left on device; free some space.*--cache-dir") as caught:
         blobs.put(io.BytesIO(bytes(size)))
     assert caught.value.exit_code == 5
 
 
-def test_a_quota_is_as_good_as_a_full_disk() -> None:
-    """EDQUOT asks for the same as ENOSPC."""
-    with pytest.raises(WriteError, match="quota exceeded; free some space"), writing(Path("/out")):
-        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
-
-
 def test_a_folder_that_is_gone_is_a_write_error(tmp_path: Path) -> None:
     """Somebody emptied the cache while it was in use."""
-    with pytest.raises(WriteError, match="No such file or directory; check that the folder exists"):
+    with pytest.raises(WriteError, match=r"writing below .*/gone: No such file or directory; "):
         Blobs(tmp_path / "gone").put_bytes(b"x")
 
 

@@ -108,7 +108,7 @@ def test_a_cache_that_cannot_be_written_names_the_ways_out(tmp_path: Path) -> No
     with pytest.raises(WriteError) as caught:
         cache.create(cache.archives)
     message = str(caught.value)
-    for word in (str(cache.root), "Not a directory", "--cache-dir", "$PYEMBED_CACHE"):
+    for word in (str(cache.root), f"{tmp_path / 'file'} is not a folder", "--cache-dir", "$PYEMBED_CACHE"):
         assert word in message
 
 
@@ -125,6 +125,25 @@ def test_usage_counts_by_kind(cache: Cache) -> None:
         "temporary": Amount(1, 1),
     }
     assert found.total == Amount(7, 22)
+
+
+def test_a_cache_is_told_from_a_mistyped_folder(cache: Cache) -> None:
+    """It is none before its first folder; it is one, though empty, after everything was removed."""
+    assert not cache.exists()
+    cache.root.mkdir()
+    (cache.root / "letters").mkdir()
+    assert not cache.exists()
+    fill(cache, MINE)
+    clear(cache)
+    assert cache.exists()
+
+
+def test_a_cache_that_is_a_file_is_a_write_error(cache: Cache) -> None:
+    """Whatever is asked of it."""
+    cache.root.write_bytes(b"")
+    for ask in (Cache.exists, usage, clear):
+        with pytest.raises(WriteError, match=f"using the cache {cache.root}: {cache.root} is not a folder"):
+            ask(cache)
 
 
 def test_clear_deletes_what_is_ours_and_nothing_else(cache: Cache) -> None:

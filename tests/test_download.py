@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from downloading import ARCHIVE, GZIP, IMPATIENT, OTHER, PATH, QUICK, SUM, TAGGED, Bench, serving
-from pyembed_gen.download import Downloaded, fetch_text, hash_file
+from pyembed_gen.download import Downloaded, check_file, fetch_text, hash_file
 from pyembed_gen.errors import FetchError
 from pyembed_gen.progress import Silent
-from pyembed_gen.url import NotFoundError
+from pyembed_gen.url import NotFoundError, host
 from web import Reply, page
 
 
@@ -72,7 +72,7 @@ def test_a_cut_download_goes_on_where_it_ended(bench: Bench) -> None:
     assert bench.web.requests[1].headers["If-Range"] == '"one"'
     assert bench.log.advanced == len(ARCHIVE)
     assert bench.log.slept == [0.5]
-    assert "trying again in 0.5 s" in bench.log.notes[0]
+    assert bench.log.notes == [f"{host(bench.web.url)} gave no whole answer; trying again"]
 
 
 def test_a_stalled_download_goes_on_where_it_ended(bench: Bench) -> None:
@@ -80,7 +80,7 @@ def test_a_stalled_download_goes_on_where_it_ended(bench: Bench) -> None:
     bench.web.serve(PATH, replace(TAGGED, stall=70_000), TAGGED)
     assert bench.get(policy=IMPATIENT).sha256 == SUM
     assert bench.ranges == [None, "bytes=70000-"]
-    assert "nothing came for 0.2 s" in bench.log.notes[0]
+    assert bench.log.notes == [f"{host(bench.web.url)} sent nothing for 0.2 s; trying again"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has other interrupts")
@@ -112,7 +112,7 @@ download(sys.argv[1], Path(sys.argv[2]), sha256=None, policy=Policy(), progress=
 def test_always_cut_off_at_the_same_place(bench: Bench) -> None:
     """What arrived stays for the next run; the line says so."""
     bench.web.serve(PATH, Reply(ARCHIVE, cut=5000))
-    bench.fails("the connection failed", "(3 tries)", "what arrived is kept")
+    bench.fails("the server gave no whole answer: ", "(3 tries)", "what arrived is kept")
     assert bench.part.stat().st_size == 5000
     assert bench.log.ended == ["failed"]
 
@@ -169,6 +169,15 @@ def test_a_folder_is_not_a_file(bench: Bench, tmp_path: Path) -> None:
     bench.fails("the file cannot be read", url=folder.as_uri())
 
 
+def test_a_file_can_be_looked_for_alone(tmp_path: Path) -> None:
+    """With the answer that fetching it would give, and no part."""
+    source = tmp_path / "a+b"
+    with pytest.raises(NotFoundError, match="there is no such file"):
+        check_file(source.as_uri())
+    source.write_bytes(b"")
+    check_file(source.as_uri())
+
+
 def test_hash_file(tmp_path: Path) -> None:
     """Of a file of more than one block."""
     body = os.urandom((1 << 20) + 7)
@@ -197,7 +206,7 @@ def test_text_is_fetched(bench: Bench, tmp_path: Path) -> None:
         (Reply(b"\xff\xfe"), "the answer is not text"),
         (Reply(b"x" * 100_000, endless=True), "it goes on after 4194304 bytes"),
         (Reply(status=404), "the server answered 404 Not Found"),
-        (Reply(b"cut off", cut=3), "the connection failed"),
+        (Reply(b"cut off", cut=3), "the server gave no whole answer"),
     ],
 )
 def test_text_that_is_none(bench: Bench, reply: Reply, what: str) -> None:

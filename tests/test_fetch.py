@@ -1,11 +1,13 @@
 """An archive reaches the cache with the right sum or not at all."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,8 +42,9 @@ def test_an_archive_of_the_lock(bench: Bench) -> None:
     bench.serve(listed="nonsense")
     archive = bench.get()
     path = bench.cache.archives / f"{SUM}-{ASSET}"
-    url = f"{bench.web.url}/{TAG}/{ASSET.replace('+', '%2B')}"
+    url = f"{bench.web.url}/{TAG}/{ASSET}"
     assert archive == Archive(path, ASSET, SUM, url, len(BODY), cached=False, verified="lock")
+    assert bench.asked == [ASSET.replace("+", "%2B")]
     assert path.read_bytes() == BODY
     assert bench.archives() == [path.name]
     assert len(bench.web.requests) == 1
@@ -85,8 +88,8 @@ def test_a_wrong_sum_is_never_cached(bench: Bench) -> None:
         (Reply(status=404), "404 Not Found"),
         (Reply(status=503), "503 Service Unavailable"),
         (page(), "web page"),
-        (Reply(BODY, cut=100), "connection failed"),
-        (Reply(BODY, stall=100), "nothing came for 0.2 s"),
+        (Reply(BODY, cut=100), "the server gave no whole answer: peer closed"),
+        (Reply(BODY, stall=100), "the server sent nothing for 0.2 s"),
     ],
 )
 def test_failures_name_the_url_and_leave_no_archive(bench: Bench, reply: Reply, what: str) -> None:
@@ -95,7 +98,7 @@ def test_failures_name_the_url_and_leave_no_archive(bench: Bench, reply: Reply, 
     with pytest.raises(FetchError) as caught:
         bench.get(timeout=0.2)
     assert caught.value.exit_code == 3
-    assert str(caught.value).startswith(f"fetching {bench.wanted.url}: ")
+    assert str(caught.value).startswith(f"fetching {bench.web.url}{FILE}: ")
     assert what in str(caught.value)
     assert caught.value.hint
     assert all(".part" in name for name in bench.archives())
@@ -110,6 +113,15 @@ def test_an_interrupted_download_is_continued_by_the_next_run(bench: Bench) -> N
     assert bench.get().path.read_bytes() == BODY
     assert bench.web.requests[-1].headers["Range"] == "bytes=1000-"
     assert bench.archives() == [f"{SUM}-{ASSET}"]
+
+
+def test_progress_says_what_is_fetched_for_what(bench: Bench) -> None:
+    """In few letters where the caller knows some, so that a bar fits beside them."""
+    bench.serve()
+    bench.get(wanted=replace(bench.wanted, label="linux/amd64"))
+    clear(bench.cache)
+    bench.get()
+    assert bench.progress.tasks == ["fetching linux/amd64", f"fetching {ASSET}"]
 
 
 def test_offline_without_the_archive(bench: Bench) -> None:
@@ -148,6 +160,12 @@ def test_insecure_and_offline(bench: Bench) -> None:
 # --- file: mirrors ------------------------------------------------------------------------------------
 
 
+def test_a_folder_as_mirror_by_its_path(bench: Bench, mirror: Path) -> None:
+    """A person need not know how a file: URL is written."""
+    archive = bench.get({}, wanted=Wanted(ASSET, TAG, f"{mirror}/"), offline=True)
+    assert (archive.verified, archive.url) == ("release", f"{mirror.as_uri()}/{TAG}/{ASSET}")
+
+
 def test_a_folder_as_mirror(bench: Bench, mirror: Path) -> None:
     """Works offline, with its own SHA256SUMS, blanks in the path and a plus in the name."""
     wanted = Wanted(ASSET, TAG, mirror.as_uri())
@@ -184,6 +202,55 @@ def test_expected_sum_says_who_vouches(bench: Bench) -> None:
     assert ask(bench.wanted, {ASSET: WRONG}) == (WRONG, "lock")
     assert ask(bench.wanted, {}) == (SUM, "release")
     assert ask(Wanted(ASSET, "1", bench.web.url), {}) is None
+
+
+# --- before anything is fetched -----------------------------------------------------------------------
+
+
+def test_a_check_fetches_no_archive(bench: Bench) -> None:
+    """Nobody is asked for what the lock knows, and for the list alone otherwise."""
+    bench.serve()
+    bench.check(LOCK)
+    assert bench.asked == []
+    bench.check({})
+    bench.check({})
+    assert bench.asked == ["SHA256SUMS"]
+    assert bench.archives() == []
+
+
+def test_a_check_finds_what_the_release_does_not_have(bench: Bench) -> None:
+    """With the same line as fetching would, and only a note with --insecure."""
+    bench.serve(listed=f"{WRONG}  {ASSET.replace('linux', 'darwin')}\n")
+    with pytest.raises(FetchError, match=f"looking for {re.escape(ASSET)} in .*no such asset"):
+        bench.check({})
+    bench.check({}, insecure=True)
+    assert "is not verified: " in bench.progress.notes[0]
+    assert ASSET not in bench.asked
+
+
+def test_a_check_finds_what_a_folder_does_not_have(bench: Bench, mirror: Path) -> None:
+    """Though its list or the lock has it, unless it is cached."""
+    wanted = Wanted(ASSET, TAG, mirror.as_uri())
+    bench.check({}, wanted)
+    (mirror / TAG / ASSET).unlink()
+    for lock in (LOCK, {}):
+        with pytest.raises(FetchError, match=f"{re.escape(ASSET)}: there is no such file"):
+            bench.check(lock, wanted)
+    bench.serve()
+    bench.get()
+    bench.check({}, wanted)
+
+
+def test_a_check_finds_what_is_not_cached(bench: Bench) -> None:
+    """In a run that must not use the network."""
+    bench.serve()
+    for insecure in (False, True):
+        with pytest.raises(FetchError, match=r"no intact copy is cached.*--offline"):
+            bench.check(LOCK, offline=True, insecure=insecure)
+    bench.get()
+    bench.check(LOCK, offline=True)
+    with pytest.raises(FetchError, match="its sum is not known offline"):
+        bench.check({}, offline=True)
 
 
 # --- side by side -------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ def test_a_lock_that_cannot_be_made_is_a_write_error(tmp_path: Path) -> None:
     """The message names the file."""
     (tmp_path / "file").write_bytes(b"")
     with (
-        pytest.raises(WriteError, match=r"locking .*file/lock: Not a directory"),
+        pytest.raises(WriteError, match=r"locking .*file/lock: .*file is not a folder"),
         exclusive(tmp_path / "file" / "lock"),
     ):
         pass

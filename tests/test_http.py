@@ -2,8 +2,12 @@
 
 import hashlib
 import os
+import re
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
@@ -13,7 +17,7 @@ import pytest
 from downloading import ARCHIVE, IMPATIENT, PATH, QUICK, SUM, TAGGED, ZSTD, Bench, serving
 from pyembed_gen.errors import UsageError
 from pyembed_gen.http import Policy
-from pyembed_gen.url import NotFoundError
+from pyembed_gen.url import NotFoundError, host
 from web import CERTIFICATE, Proxy, Reply, Web, closed_port, redirect, tls
 
 
@@ -28,7 +32,11 @@ def test_server_errors_are_retried_with_growing_pauses(bench: Bench) -> None:
     bench.web.serve(PATH, Reply(status=500), Reply(status=503), TAGGED)
     assert bench.get().sha256 == SUM
     assert bench.log.slept == [0.5, 1.0]
-    assert "the server answered 503 Service Unavailable; trying again in 1 s" in bench.log.notes[1]
+    name = host(bench.web.url)
+    assert bench.log.notes == [
+        f"{name} answered 500 Internal Server Error; trying again",
+        f"{name} answered 503 Service Unavailable; trying again",
+    ]
 
 
 def test_it_gives_up_after_the_last_attempt(bench: Bench) -> None:
@@ -67,14 +75,38 @@ def test_retry_after_is_honoured_up_to_a_minute(bench: Bench, value: str, low: f
 def test_a_server_that_never_answers(bench: Bench) -> None:
     """Each attempt ends after the time-out."""
     bench.web.serve(PATH, Reply(delay=5))
-    bench.fails("nothing came for 0.2 s (2 tries)", policy=IMPATIENT)
+    bench.fails("the server sent nothing for 0.2 s (2 tries)", policy=IMPATIENT)
 
 
 def test_nobody_listens(bench: Bench) -> None:
-    """The line says that the connection failed and mentions proxies."""
+    """The line mentions proxies and the ways around the network, not bytes that never came; notes are all the same."""
     url = f"http://127.0.0.1:{closed_port()}{PATH}"
-    bench.fails("the connection failed", "HTTPS_PROXY", url=url)
+    error = bench.fails("the server cannot be reached (", "HTTPS_PROXY", url=url)
+    for option in ("--mirror", "--offline", "--source host"):
+        assert option in error.hint
+    assert "kept" not in error.hint
+    assert "Errno" not in error.args[0]
     assert len(bench.log.slept) == 2
+    assert len(set(bench.log.notes)) == 1
+    assert re.fullmatch(rf"{host(url)} cannot be reached \([^)]+\); trying again", bench.log.notes[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what Linux lets wait")
+def test_a_host_that_takes_no_connection(bench: Bench) -> None:
+    """A firewall that drops everything is a host that cannot be reached."""
+    with socket.socket() as listener, ExitStack() as others:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(3):  # fill the queue of those who wait to be accepted
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(address)
+        bench.fails(
+            "the server cannot be reached (nothing came for 0.2 s) (2 tries)",
+            url=f"http://127.0.0.1:{address[1]}{PATH}",
+            policy=IMPATIENT,
+        )
 
 
 def test_a_line_that_drops_every_few_megabytes_still_ends(bench: Bench) -> None:

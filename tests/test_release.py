@@ -120,7 +120,7 @@ def test_a_list_that_cannot_be_used(bench: Bench, reply: Reply) -> None:
 
 def test_offline_without_a_list(bench: Bench) -> None:
     """The line says what to do, and nobody is asked."""
-    with pytest.raises(FetchError, match=r"neither matrix.lock nor cached sums.*run once without --offline"):
+    with pytest.raises(FetchError, match=r"its sum is not known offline.*name the same --mirror.*matrix.lock"):
         bench.get({}, offline=True)
     assert bench.web.requests == []
 
@@ -157,6 +157,24 @@ def test_all_sums_of_a_folder(bench: Bench, mirror: Path) -> None:
     """No network is needed, and nothing is cached."""
     assert bench.listed(mirror.as_uri(), offline=True) == LOCK
     assert not bench.cache.releases.exists()
+
+
+def test_a_release_that_is_not_there(bench: Bench, tmp_path: Path) -> None:
+    """The list itself was wanted: the line says so, and nothing of sums and of --insecure."""
+    bases = bench.web.url.replace("//", "//user:hush@"), str(tmp_path), (tmp_path / "gone").as_uri()
+    shown = bench.web.url.replace("//", "//***@"), tmp_path.as_uri(), (tmp_path / "gone").as_uri()
+    for base, where in zip(bases, shown, strict=True):
+        with pytest.raises(FetchError) as caught:
+            bench.listed(base, offline=False)
+        assert str(caught.value) == (
+            f"release {TAG} is not at {where}: there is no {TAG}/SHA256SUMS; check --pbs and --mirror "
+            "(layout BASE/<tag>/<asset>), or name a full version with --python X.Y.Z"
+        )
+
+
+def test_all_sums_of_a_folder_by_its_path(bench: Bench, mirror: Path) -> None:
+    """As for a single asset."""
+    assert bench.listed(str(mirror), offline=True) == LOCK
 
 
 def test_all_sums_offline(bench: Bench) -> None:

@@ -1,7 +1,6 @@
 """Lists of sums are read strictly and written in one way only."""
 
-import shutil
-import subprocess
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -87,12 +86,8 @@ def test_what_is_rendered_is_read_back(original: dict[str, str]) -> None:
     assert sums.parse(sums.render(listed), where="lock") == listed
 
 
-def test_sha256sum_accepts_what_is_rendered(tmp_path: Path) -> None:
-    """A person can check a folder of archives against the lock with coreutils."""
-    program = shutil.which("sha256sum")
-    if program is None:
-        pytest.skip("no sha256sum here")
-    (tmp_path / "empty").write_bytes(b"")
-    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    (tmp_path / "SHA256SUMS").write_text(sums.render({"empty": empty}), encoding="utf-8", newline="\n")
-    subprocess.run([program, "--check", "--strict", "SHA256SUMS"], cwd=tmp_path, check=True)
+def test_what_is_rendered_is_what_sha256sum_prints() -> None:
+    """A person can check a folder of archives against the lock with coreutils: 64 digits, two blanks, the name."""
+    digest = hashlib.sha256(b"").hexdigest()
+    line = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  empty\n"
+    assert sums.render({"empty": digest}) == line

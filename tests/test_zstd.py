@@ -44,9 +44,11 @@ def test_frames_may_follow_each_other() -> None:
     assert read(b"".join(frames)) == b"one two"
 
 
-def test_nothing_holds_nothing() -> None:
-    """An empty file has no frame, and none that is cut short."""
-    assert read(b"") == b""
+def test_an_empty_file_is_cut_short() -> None:
+    """A file without a frame is not what was compressed, not even from nothing."""
+    assert read(zstd.compress(b"", 1)) == b""
+    with pytest.raises(EOFError):
+        read(b"")
 
 
 @pytest.mark.parametrize("window_log", [10, 27])

@@ -56,8 +56,9 @@ def download(
     """Fetch the archive at ``url`` (https, http or file) into ``part`` and return its sum and size.
 
     A part that an earlier call left is continued if the server vouches for it. ``sha256`` is the expected
-    sum in lowercase hex; None checks none. ``label`` is what progress calls it, by default its file name. On success the sidecar is gone and the part is complete. What is
-    interrupted stays for the next call; what turned out wrong is deleted.
+    sum in lowercase hex; None checks none. ``label`` is what progress calls it, by default its file name. On
+    success the sidecar is gone and the part is complete. What is interrupted stays for the next call; what
+    turned out wrong is deleted.
 
     Raises NotFoundError (404), FetchError (no answer, stalled or cut off too often, over
     ``policy.max_bytes``, not a zstd or gzip archive, wrong sum, redirected from https to http), UsageError

@@ -108,4 +108,4 @@ def _is_at(fd: int, path: Path) -> bool:
 
 
 def _naming(path: Path) -> AbstractContextManager[None]:
-    return writing(path, doing="locking", option=f"{OUT} or {CACHE}")
+    return writing(path, doing="locking", option=f"{OUT}, {CACHE}")

@@ -122,7 +122,7 @@ def persist(
 
 def _given_up(url: str, error: TransientError, failures: int, *, kept: bool) -> FetchError:
     tries = f" ({failures} tries)" if failures > 1 else ""
-    detail = f" ({error.detail})" if error.detail else ""
+    detail = f": {error.detail}" if error.detail else ""
     hint = _NETWORK_HINT.format(kept=" (what arrived is kept)" if kept else "")
     return failure(url, f"the server {error}{detail}{tries}", hint)
 

@@ -268,7 +268,9 @@ class _Run:
     def _begin(self, supply: _Supply, archives: Mapping[Job, "Future[Archive]"], since: float) -> _Begun | _Made:
         job = supply.job
         place = supply.place
-        source = place.source if isinstance(place, Local) else _fetched(archives[job].result(), self.progress)
+        source = (
+            place.source if isinstance(place, Local) else _fetched(archives[job].result(), job.label, self.progress)
+        )
         tree = _installation(source, job, self.blobs)
         content = source.sha256 or _fingerprint(tree)
         if content != supply.known:
@@ -277,7 +279,7 @@ class _Run:
                 return _up_to_date(job, current, time.monotonic() - since)
         origin = supply.origin(source.sha256)
         tree = _transformed(tree, source, job, self.blobs)
-        task = self.progress.task(f"packing {job.platform.key}", sum(file.size for file in tree.files))
+        task = self.progress.task(f"packing {job.label}", sum(file.size for file in tree.files))
         pending = self.packer.start(tree, task)
         return _Begun(job, tree, origin, recipe(job, origin, content), pending, task, since)
 
@@ -302,8 +304,8 @@ def _up_to_date(job: Job, manifest: Manifest, seconds: float) -> _Made:
     return _Made(Result(job, manifest, seconds, up_to_date=True), None)
 
 
-def _fetched(archive: Archive, progress: Progress) -> Source:
-    return sources.from_archive(archive.path, archive.asset, archive.sha256, progress)
+def _fetched(archive: Archive, label: str, progress: Progress) -> Source:
+    return sources.from_archive(archive.path, archive.asset, archive.sha256, progress, label=label)
 
 
 def _installation(source: Source, job: Job, blobs: Blobs) -> Tree:
@@ -343,7 +345,9 @@ def _preview(
     tree = None
     if deep:
         source = (
-            place.source if isinstance(place, Local) else _fetched(_fetch(place, matrix, settings, progress), progress)
+            place.source
+            if isinstance(place, Local)
+            else _fetched(_fetch(place, matrix, settings, progress), supply.job.label, progress)
         )
         tree = _transformed(_installation(source, supply.job, blobs), source, supply.job, blobs)
     cached = isinstance(place, Local) or fetch.is_cached(place, supply.known, settings.cache)

@@ -63,6 +63,11 @@ class Job:
         return matrix_.line_of(self.version)
 
     @property
+    def label(self) -> str:
+        """What people call this job: the platform, and the version."""
+        return f"{self.platform.key} {self.version}"
+
+    @property
     def directory(self) -> Path:
         """Where the bundle belongs."""
         return self.out / self.platform.directory

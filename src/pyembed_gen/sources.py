@@ -32,9 +32,10 @@ class Local:
     version: str
 
 
-def from_archive(path: Path, asset: str, sha256: str, progress: Progress) -> Source:
-    """Return a fetched archive as a source."""
-    return Source(_archive_members(path, asset, progress), label=asset, archive=asset, sha256=sha256)
+def from_archive(path: Path, asset: str, sha256: str, progress: Progress, *, label: str = "") -> Source:
+    """Return a fetched archive as a source; ``label`` is what its progress is shown under."""
+    unpacking = f"unpacking {label or asset}"
+    return Source(_archive_members(path, unpacking, progress), label=asset, archive=asset, sha256=sha256)
 
 
 def local(name: str, matrix: Matrix, *, platform: str, version: str, progress: Progress) -> Local:
@@ -145,9 +146,9 @@ def _read(path: Path) -> Binary | None:
         raise ArchiveError(f"reading the interpreter {path}: {error}", hint="is it one?") from error
 
 
-def _archive_members(path: Path, label: str, progress: Progress) -> Callable[[], Iterator[Member]]:
+def _archive_members(path: Path, unpacking: str, progress: Progress) -> Callable[[], Iterator[Member]]:
     def members() -> Iterator[Member]:
-        task: Task = progress.task(f"unpacking {label}", path.stat().st_size)
+        task: Task = progress.task(unpacking, path.stat().st_size)
         yield from archive.members(path, task)
         task.done()
 

@@ -102,7 +102,8 @@ def _bars(stream: TextIO) -> Iterator[Progress]:
         rich_progress.TextColumn("{task.description}", markup=False),
         rich_progress.BarColumn(),
         rich_progress.TaskProgressColumn(),
-        rich_progress.TimeElapsedColumn(),
+        rich_progress.DownloadColumn(),
+        rich_progress.TimeRemainingColumn(compact=True),
     )
     with rich_progress.Progress(*columns, console=Console(file=stream), transient=True) as display:
         yield _Bars(display)

@@ -13,6 +13,8 @@ LAYOUT_HINT = "check --pbs, --python and --mirror (its layout is BASE/<tag>/<ass
 PAGE_HINT = "a login page or a proxy may be in the way: check --mirror and HTTPS_PROXY, open the URL in a browser"
 """For an answer that comes from somebody else than the mirror."""
 
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # longer than the letter of a Windows drive
+
 
 class NotFoundError(FetchError):
     """The server answered, and has no such file."""
@@ -40,9 +42,6 @@ def base_url(text: str) -> str:
         hint = f"name a folder that exists ({_file_url(path)}), or a URL that begins with https://"
         raise UsageError(f"looking for the mirror {text!r}: there is no such folder", hint=hint)
     return _file_url(path)
-
-
-_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # longer than the letter of a Windows drive
 
 
 def _file_url(path: PurePath) -> str:

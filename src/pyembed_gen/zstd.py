@@ -46,7 +46,7 @@ else:
         def __init__(self, file: BinaryIO) -> None:
             self._file = file
             self._frame = _new_frame()
-            self._begun = False
+            self._begun = True  # an empty file lacks a frame
             self._input = b""
             self._output = memoryview(b"")
 
