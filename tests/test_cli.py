@@ -244,6 +244,9 @@ def test_cache_commands(run: Run, tiny: list[str], tmp_path: Path) -> None:
     assert run("cache", "prune").out.startswith("removed 0 files")
     assert run("cache", "prune", "--older-than", "0").out.startswith(f"removed {document['files']} files")
     assert run("cache", "clear").out == "removed 0 files, 0 B\n"
+    for command in ("size", "clear", "prune"):
+        done = run("cache", command, "--cache-dir", "nowhere")
+        assert (done.code, "there is no cache at nowhere" in done.err) == (2, True)
 
 
 def test_pack_cache_serves_another_output(run: Run, tiny: list[str], tmp_path: Path) -> None:
@@ -495,3 +498,14 @@ def test_verbose_run_says_what_each_rule_dropped(run: Run, tiny: list[str]) -> N
     """-v on a run that makes bundles prints a line for each rule."""
     done = run(*tiny, "--only-platforms", "linux/amd64", "--out", "o", "-v")
     assert "  tkinter drops 3 files, " in done.out
+
+
+def test_missing_archive_is_found_before_any_work(run: Run, tmp_path: Path) -> None:
+    """A release that lacks one of several platforms is refused before the others are unpacked."""
+    asset = pbs.asset_name(VERSION, TAG, "x86_64-unknown-linux-gnu")
+    mirror = pbs.write_mirror(tmp_path / "m", TAG, {asset: pbs.tiny_members(VERSION, "x86_64-unknown-linux-gnu")})
+    done = run("--mirror", mirror, "--pbs", TAG, "--only-platforms", "linux/amd64,windows/arm64", "--out", "o")
+    assert done.code == 3
+    assert "aarch64-pc-windows-msvc" in done.err
+    assert "unpacking" not in done.err
+    assert not Path("o").exists()

@@ -151,7 +151,7 @@ _GENERATE = _options(
         envvar="PYEMBED_MIRROR",
         default="",
         metavar="URL",
-        help="https, http or file base with <tag>/<asset> and <tag>/SHA256SUMS.  [env: PYEMBED_MIRROR]",
+        help="URL (https, http, file) or folder with <tag>/<asset> and <tag>/SHA256SUMS.  [env: PYEMBED_MIRROR]",
     ),
     click.option("--offline", is_flag=True, help="Use only the cache and file: URLs."),
     click.option("--insecure", is_flag=True, help="Take an archive that no lock and no release has a sum for."),
@@ -319,7 +319,7 @@ def cache_dir(cache_dir: Path | None, debug: bool) -> None:
 def cache_size(cache_dir: Path | None, as_json: bool, debug: bool) -> None:
     """Print what the cache takes."""
     del debug
-    usage = cache_.usage(_Common(None, cache_dir, False, 0, False).cache)
+    usage = cache_.usage(_existing(cache_dir))
     if as_json:
         kinds = {kind: {"files": amount.files, "bytes": amount.bytes} for kind, amount in usage.kinds.items()}
         _print_json({"kinds": kinds, "files": usage.total.files, "bytes": usage.total.bytes})
@@ -343,7 +343,7 @@ def cache_size(cache_dir: Path | None, as_json: bool, debug: bool) -> None:
 def cache_prune(cache_dir: Path | None, older_than: float, debug: bool) -> None:
     """Remove what was not used for a while."""
     del debug
-    cache = _Common(None, cache_dir, False, 0, False).cache
+    cache = _existing(cache_dir)
     _print_removed(cache_.prune(cache, timedelta(days=older_than), datetime.now(UTC)))
 
 
@@ -353,7 +353,7 @@ def cache_prune(cache_dir: Path | None, older_than: float, debug: bool) -> None:
 def cache_clear(cache_dir: Path | None, debug: bool) -> None:
     """Remove everything that the generator put into the cache."""
     del debug
-    _print_removed(cache_.clear(_Common(None, cache_dir, False, 0, False).cache))
+    _print_removed(cache_.clear(_existing(cache_dir)))
 
 
 @cli.command()
@@ -381,6 +381,14 @@ def demo(source: str, pbs: str, mirror: str, cache_dir: Path | None, as_json: bo
         _print_json(outcome.to_json())
     else:
         click.echo(outcome.to_text())
+
+
+def _existing(cache_dir: Path | None) -> Cache:
+    """Return the cache; one that was named and is not there is a mistake."""
+    cache = _Common(None, cache_dir, False, 0, False).cache
+    if cache_dir is not None and not cache.exists():
+        raise UsageError(f"there is no cache at {cache.root}", hint="see `pyembed-gen cache dir`")
+    return cache
 
 
 def _split(values: Sequence[str], option: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from pyembed_gen.fetch import Archive
 from pyembed_gen.manifest import Manifest, Origin
 from pyembed_gen.matrix import Matrix
 from pyembed_gen.members import Source
+from pyembed_gen.notes import Notes
 from pyembed_gen.pack import Packed, Packer, Pending
 from pyembed_gen.plan import Job, Request
 from pyembed_gen.progress import Progress, Task
@@ -83,6 +84,7 @@ def generate(
     ``source`` is ``pbs``, ``host`` or a path. Nothing is written unless everything could be made. Raises the
     PyembedErrors of the stages.
     """
+    progress = Notes(progress)
     supplies = _supplies(matrix, request, source, settings, progress)
     jobs = [supply.job for supply in supplies]
     _check_output(jobs, matrix)
@@ -109,6 +111,9 @@ def _making(
     supplies: Sequence["_Supply"], matrix: Matrix, settings: Settings, progress: Progress
 ) -> Iterator[dict[Job, "_Made"]]:
     """Make bundles; what they are made of is there for the length of the ``with`` block."""
+    for supply in supplies:
+        if isinstance(supply.place, Wanted):
+            _check(supply.place, matrix, settings, progress)
     with (
         workspace(settings.cache) as folder,
         _fetching(supplies, matrix, settings, progress) as archives,
@@ -133,6 +138,7 @@ def preview(
 
     ``deep`` also unpacks (and so fetches) the archives, to say what would be dropped by which rule.
     """
+    progress = Notes(progress)
     supplies = _supplies(matrix, request, source, settings, progress)
     _check_output([supply.job for supply in supplies], matrix)
     with workspace(settings.cache) as folder:
@@ -189,7 +195,7 @@ def _supplies(
         return (_with_current(_local_supply(matrix, request, source, progress), settings),)
     supplies = []
     for job in plan.plan(matrix, request, versions=_versions(matrix, request, settings, progress)):
-        wanted = Wanted(job.asset, job.pbs, job.base)
+        wanted = Wanted(job.asset, job.pbs, job.base, label=job.label)
         known = fetch.known_sum(wanted, matrix.lock, settings.cache) or ""
         supplies.append(_with_current(_Supply(job, wanted, known), settings))
     return tuple(supplies)
@@ -352,6 +358,19 @@ def _preview(
         tree = _transformed(_installation(source, supply.job, blobs), source, supply.job, blobs)
     cached = isinstance(place, Local) or fetch.is_cached(place, supply.known, settings.cache)
     return Preview(supply.job, supply.origin(supply.known), cached, supply.current is not None, tree)
+
+
+def _check(wanted: Wanted, matrix: Matrix, settings: Settings, progress: Progress) -> None:
+    """Find out before any work that an archive cannot be had."""
+    fetch.check(
+        wanted,
+        lock=matrix.lock,
+        cache=settings.cache,
+        policy=settings.policy,
+        progress=progress,
+        offline=settings.offline,
+        insecure=settings.insecure,
+    )
 
 
 def _fetch(wanted: Wanted, matrix: Matrix, settings: Settings, progress: Progress) -> Archive:

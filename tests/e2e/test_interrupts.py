@@ -78,7 +78,8 @@ def test_signal_at_any_moment(tmp_path: Path, mirror: str, number: signal.Signal
         if "pyembed_gen" in complaint or process.returncode == 130:  # not still in Python's own start
             assert "Traceback" not in complaint
         if number == signal.SIGINT and moment > 2:
-            assert process.returncode in (0, 130), complaint
+            # A busy machine may still be in Python's own start, which an interrupt ends by the signal itself.
+            assert process.returncode in (0, 130, -signal.SIGINT), complaint
     check_recovers(out, mirror)
 
 
