@@ -1,6 +1,7 @@
 """The whole pipeline on real CPython 3.14.6 for five platforms, and what comes out against go-embed-python's."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ import pytest
 
 import bundle
 import peer
-from peer_fixtures import PEER_PLATFORMS, PEER_PYTHON, generate
+from modules import fresh_module, start
+from peer_fixtures import PEER_PLATFORMS, PEER_PYTHON, Go, generate
 from pyembed_gen import binary, libraries, matrix, verify
 from pyembed_gen.tree import Link
 
@@ -87,6 +89,22 @@ def tree(tmp_path_factory: pytest.TempPathFactory, peer_out: Path) -> Path:
     return bundle.extract(peer_out / "linux-amd64", tmp_path_factory.mktemp("tree") / "t")
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory, peer_out: Path, go: Go) -> Path:
+    """Return a Go program with the five bundles in its module, built for this machine."""
+    module = fresh_module(tmp_path_factory.mktemp("program") / "fresh")
+    shutil.copytree(peer_out, module / "data")
+    go.at(module)("build", "-o", "fresh.exe", ".")
+    return module / "fresh.exe"
+
+
+def says(program: Path, *arguments: str) -> str:
+    """Run the Go program, which runs its Python with the arguments, and return what that says."""
+    done = start(program, *arguments, cache=program.parent / "cache")
+    assert done.code == 0, done.err
+    return done.out
+
+
 def python(tree: Path, *arguments: str, cwd: Path | None = None) -> str:
     """Run the extracted interpreter without an environment and return what it says."""
     done = subprocess.run(
@@ -148,18 +166,18 @@ def test_unneeded_libraries_are_gone_and_needed_ones_stay(peer_out: Path) -> Non
     assert not [name for name in windows if name.startswith(("DLLs/tcl", "DLLs/tk", "DLLs/zlib1", "tcl/"))]
 
 
-def test_every_module_of_the_standard_library_imports(tree: Path) -> None:
-    """All modules that the bundle kept can be imported, but for those that no Linux machine can import."""
-    count, failed = json.loads(python(tree, "-I", "-c", IMPORT_ALL, json.dumps(sorted(NOT_IMPORTED))))
+def test_every_module_of_the_standard_library_imports(program: Path) -> None:
+    """In the built binary all modules that the bundle kept can be imported, but for those no Linux build can."""
+    count, failed = json.loads(says(program, "-I", "-c", IMPORT_ALL, json.dumps(sorted(NOT_IMPORTED))))
     assert failed == {}
     assert count > 600
 
 
-def test_what_programs_need_works(tree: Path, tmp_path: Path) -> None:
-    """TLS set-up, sqlite3, ctypes, a child of itself and multiprocessing with spawn work."""
+def test_what_programs_need_works(program: Path, tmp_path: Path) -> None:
+    """In the built binary TLS set-up, sqlite3, ctypes, a child of itself and multiprocessing with spawn work."""
     script = tmp_path / "works.py"
     script.write_text(WORKS, encoding="utf-8")
-    assert json.loads(python(tree, "-I", str(script))) == {
+    assert json.loads(says(program, "-I", str(script))) == {
         "tls": [True, "OpenSSL"],
         "sqlite": 42,
         "ctypes": 42,
@@ -168,9 +186,9 @@ def test_what_programs_need_works(tree: Path, tmp_path: Path) -> None:
     }
 
 
-def test_venv_without_pip_works(tree: Path, tmp_path: Path) -> None:
-    """`python -m venv --without-pip` makes an environment whose interpreter starts."""
-    python(tree, "-m", "venv", "--without-pip", str(tmp_path / "venv"))
+def test_venv_without_pip_works(program: Path, tmp_path: Path) -> None:
+    """In the built binary `-m venv --without-pip` makes an environment whose interpreter starts."""
+    says(program, "-m", "venv", "--without-pip", str(tmp_path / "venv"))
     said = subprocess.run(
         [tmp_path / "venv" / "bin" / "python", "-c", "import sys; print(sys.prefix != sys.base_prefix)"],
         capture_output=True,
