@@ -3,15 +3,19 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import pbs
-from pyembed_gen import cli, emit, errors, verify
+from pyembed_gen import cli, emit, errors, verify, workspace
+from pyembed_gen.cache import Cache
 from setting import ROOT, TAG, VERSION, Run
+from web import Reply, Web
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -508,4 +512,89 @@ def test_missing_archive_is_found_before_any_work(run: Run, tmp_path: Path) -> N
     assert done.code == 3
     assert "aarch64-pc-windows-msvc" in done.err
     assert "unpacking" not in done.err
+    assert not Path("o").exists()
+
+
+def test_stalled_download_does_not_hold_up_an_interrupt() -> None:
+    """Ctrl-C while a server is silent ends the run at once, not when the time-outs have run out."""
+    asset = pbs.asset_name(VERSION, TAG, "x86_64-unknown-linux-gnu")
+    with Web() as web:
+        web.serve(f"/{TAG}/SHA256SUMS", Reply(f"{'0' * 64}  {asset}\n".encode()))
+        web.serve("*", Reply(b"\x28\xb5\x2f\xfd" + b"x" * 5000, stall=100))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pyembed_gen", "--mirror", web.url, "--pbs", TAG, "--only-platforms", "linux/amd64"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYEMBED_HTTP_TIMEOUT": "60", "PYEMBED_HTTP_RETRIES": "3"},
+        )
+        deadline = time.monotonic() + 30
+        while not any(asset.replace("+", "%2B") in request or asset in request for request in map(str, web.requests)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert complaint.splitlines()[-1].startswith("pyembed-gen: error: interrupted")
+
+
+def test_pipe_in_place_of_a_cached_archive_does_not_hang(run_process: Run, tiny: list[str], tmp_path: Path) -> None:
+    """What is no regular file in the cache is fetched anew."""
+    assert run_process(*tiny, "--only-platforms", "linux/amd64", "--out", "o").code == 0
+    (archive,) = (tmp_path / "cache" / "archives").glob("*.zst")
+    archive.unlink()
+    os.mkfifo(archive)
+    assert run_process(*tiny, "--only-platforms", "linux/amd64", "--out", "o", "--force").code == 0
+    assert archive.is_file()
+
+
+def test_matrix_of_somebody_else_is_passed_over(run: Run, tiny: list[str], tmp_path: Path) -> None:
+    """A matrix.toml that others may have put above the working directory decides nothing, and that is said."""
+    planted = tmp_path / "matrix.toml"
+    planted.write_text('platforms = ["windows/arm64"]\n[source]\nurl = "http://127.0.0.1:9/evil"\n')
+    planted.chmod(0o666)
+    done = run(*tiny, "--only-platforms", "linux/amd64", "--out", "o")
+    assert done.code == 0
+    assert f"passing over {planted}: it belongs to somebody else" in done.err
+    planted.chmod(0o644)
+    assert run("--dry-run", "--offline", "--out", "p", "--pbs", TAG, "--python", VERSION).out.startswith(
+        "p/windows-arm64"
+    )
+
+
+def test_cache_in_use_is_not_cleared(run: Run, tmp_path: Path) -> None:
+    """cache clear and prune refuse while a run has its folder there, and work when it has ended."""
+    with workspace.workspace(Cache(tmp_path / "cache")):
+        for command in ("clear", "prune"):
+            done = run("cache", command)
+            assert (done.code, "a run is using the cache" in done.err) == (2, True)
+    assert run("cache", "clear").code == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_reason_to_fail(tiny: list[str], tmp_path: Path, closed: str) -> None:
+    """A run whose output streams are closed does its work."""
+    command = [
+        sys.executable,
+        "-m",
+        "pyembed_gen",
+        *tiny,
+        "--only-platforms",
+        "linux/amd64",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    done = subprocess.run(["/bin/sh", "-c", f'"$@" {closed}', "sh", *command], check=False)
+    assert done.returncode == 0
+    assert verify.verify(tmp_path / "o" / "linux-amd64")[1] == ()
+
+
+def test_version_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
+    """An archive whose version would be shell code in PYTHON_VERSION is exit 4 and writes nothing."""
+    evil = '3.14.6"\nX="$(touch pwned)'
+    members = pbs.tiny_members(VERSION, "x86_64-unknown-linux-gnu")
+    facts = json.loads(members[0].data) | {"python_version": evil}
+    pbs.write_archive(tmp_path / "a.tar.zst", [pbs.Member(members[0].name, json.dumps(facts).encode()), *members[1:]])
+    done = run("--source", tmp_path / "a.tar.zst", "--out", "o")
+    assert (done.code, "Traceback" in done.err) == (4, False)
     assert not Path("o").exists()

@@ -138,7 +138,8 @@ def test_nearest_file_upwards_is_found(tmp_path: Path) -> None:
         ("[output]\nstrip = 'yes'", "strip must be true or false"),
         ("[output]\npackage = 'func'", "a Go package name, not 'func'"),
         ("[output]\ncodec = 'xz'", "gzip, zstd or none"),
-        ("[output]\ndir = ''", "a text that is not empty"),
+        ("[output]\ndir = ''", "dir must be a path, not ''"),
+        ("[source]\nurl = ''", "a text that is not empty"),
         ('[platform."Linux/AMD64"]\ntriple = "x"', "not goos/goarch"),
         ('[platform."linux/amd64"]\nlayout = "amiga"', "one of [layout]"),
         ('[platform."linux/amd64"]\ntriple = "../x"', "a triple"),
@@ -183,3 +184,17 @@ def test_names_of_other_tools_lead_to_ours() -> None:
     """Who writes macos/aarch64, as Rust and Python do, is told of darwin/arm64."""
     with pytest.raises(UsageError, match=r"nearest: darwin/arm64"):
         matrix.load(None).platform("macos/aarch64")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = " + "[" * 5000, "nested too deeply"),
+        ('[output]\ndir = "a\\u0000b"', "a path, not"),
+        ('[platform."linux/amd64"]\nconstraint = "linux\\npackage evil"', "a Go build constraint"),
+    ],
+)
+def test_hostile_files_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    """Nesting without end, NUL in paths and line breaks in constraints are mistakes like others."""
+    with pytest.raises(UsageError, match=words):
+        own(tmp_path, text)

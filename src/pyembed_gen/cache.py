@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pyembed_gen.errors import UsageError
 from pyembed_gen.filelock import exclusive
 from pyembed_gen.writing import CACHE, writing
 
@@ -145,7 +146,10 @@ def default_root(environ: Mapping[str, str]) -> Path:
         return Path(chosen)
     import platformdirs  # noqa: PLC0415 - not needed where the variable is set
 
-    return platformdirs.user_cache_path("pyembed-gen", appauthor=False)
+    try:
+        return platformdirs.user_cache_path("pyembed-gen", appauthor=False)
+    except RuntimeError as error:  # a user without $HOME and without an entry in passwd, as in containers
+        raise UsageError(f"looking for the cache folder: {error}", hint="set $PYEMBED_CACHE or --cache-dir") from error
 
 
 def touch(path: Path) -> None:

@@ -17,7 +17,7 @@ import click
 
 from pyembed_gen import cache as cache_
 from pyembed_gen import matrix as matrix_
-from pyembed_gen import pipeline, terminal
+from pyembed_gen import pipeline, terminal, workspace
 from pyembed_gen.cache import Cache
 from pyembed_gen.download import Policy
 from pyembed_gen.errors import ArchiveError, PyembedError, UsageError, WriteError
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 2 usage or matrix, 3 fetch, 4 archive or manifest, 5 write, 130 interrupted. A bug raises.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_missing_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         cli.main(args=arguments, prog_name="pyembed-gen", standalone_mode=False)
@@ -46,6 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return _explain(error)
     return 0
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started with closed streams something to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for the process's life
 
 
 def _explain(error: BaseException) -> int:
@@ -99,7 +107,11 @@ class _Common:
         return Cache(self.cache_dir or cache_.default_root(os.environ))
 
     def matrix(self) -> matrix_.Matrix:
-        return matrix_.load(self.config or matrix_.find(Path.cwd()))
+        return matrix_.load(self.config or matrix_.find(Path.cwd(), _passed_over))
+
+
+def _passed_over(path: Path) -> None:
+    click.echo(f"passing over {path}: it belongs to somebody else; name it with --config if you trust it", err=True)
 
 
 def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
@@ -343,7 +355,7 @@ def cache_size(cache_dir: Path | None, as_json: bool, debug: bool) -> None:
 def cache_prune(cache_dir: Path | None, older_than: float, debug: bool) -> None:
     """Remove what was not used for a while."""
     del debug
-    cache = _existing(cache_dir)
+    cache = _idle(cache_dir)
     _print_removed(cache_.prune(cache, timedelta(days=older_than), datetime.now(UTC)))
 
 
@@ -353,7 +365,7 @@ def cache_prune(cache_dir: Path | None, older_than: float, debug: bool) -> None:
 def cache_clear(cache_dir: Path | None, debug: bool) -> None:
     """Remove everything that the generator put into the cache."""
     del debug
-    _print_removed(cache_.clear(_existing(cache_dir)))
+    _print_removed(cache_.clear(_idle(cache_dir)))
 
 
 @cli.command()
@@ -388,6 +400,14 @@ def _existing(cache_dir: Path | None) -> Cache:
     cache = _Common(None, cache_dir, False, 0, False).cache
     if cache_dir is not None and not cache.exists():
         raise UsageError(f"there is no cache at {cache.root}", hint="see `pyembed-gen cache dir`")
+    return cache
+
+
+def _idle(cache_dir: Path | None) -> Cache:
+    """Return the cache if no run is using it now; what a run has found there must not vanish under it."""
+    cache = _existing(cache_dir)
+    if workspace.in_use(cache):
+        raise UsageError(f"a run is using the cache {cache.root}", hint="try again when it has ended")
     return cache
 
 

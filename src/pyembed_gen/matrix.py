@@ -5,7 +5,10 @@ file is laid over the one shipped with the command, table by table, so it says o
 """
 
 import difflib
+import os
 import re
+import stat
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -183,13 +186,27 @@ def default_directory() -> Path:
     return shipped if shipped.is_dir() else Path(__file__).parents[2]
 
 
-def find(start: Path) -> Path | None:
-    """Return the nearest matrix.toml in ``start`` or above it."""
+def find(start: Path, passed_over: Callable[[Path], None] = lambda _path: None) -> Path | None:
+    """Return the nearest matrix.toml in ``start`` or above it.
+
+    One that somebody else may have put there is passed over, and ``passed_over`` is told: a matrix decides what is
+    downloaded and where it is written. It must belong to this user, to root or to the owner of ``start``, and others
+    must not be able to write it.
+    """
     for directory in (start, *start.parents):
         candidate = directory / "matrix.toml"
         if candidate.is_file():
-            return candidate
+            if _is_trusted(candidate, start):
+                return candidate
+            passed_over(candidate)
     return None
+
+
+def _is_trusted(path: Path, start: Path) -> bool:
+    if sys.platform == "win32":
+        return True
+    status = path.stat()
+    return status.st_uid in (os.geteuid(), 0, start.stat().st_uid) and not status.st_mode & stat.S_IWOTH
 
 
 def load(path: Path | None) -> Matrix:
@@ -245,7 +262,7 @@ def _matrix(values: Mapping[str, Any], *, lock: Mapping[str, str], primary: str,
         known_features=features,
         drop=tuple(Rule(name, _strings(values["drop"], name)) for name in sorted(_table(values, "drop"))),
         output=Output(
-            directory=base / _string(output, "dir"),
+            directory=base / _string(output, "dir", _is_path, "a path"),
             package=_string(output, "package", is_package, "a Go package name"),
             codec=_string(output, "codec", CODECS.__contains__, "gzip, zstd or none"),
             strip=_flag(output, "strip"),
@@ -276,7 +293,7 @@ def _platform(key: str, table: Mapping[str, Any], layouts: Mapping[str, Layout])
         layout=layouts[_string(table, "layout", layouts.__contains__, "one of [layout]")],
         format=_string(table, "format", ("elf", "macho", "pe").__contains__, "elf, macho or pe"),
         machine=_string(table, "machine"),
-        constraint=_string(table, "constraint"),
+        constraint=_string(table, "constraint", _is_constraint, "a Go build constraint"),
         tag=_string(table, "tag") if "tag" in table else "",
         abi=_string(table, "abi") if "abi" in table else "",
         since=_string(table, "since", is_line, "a line such as 3.13") if "since" in table else "",
@@ -337,6 +354,14 @@ def _is_stdlib(text: str) -> bool:
     return _is_inside(text) and "{" not in text.replace("{line}", "").replace("{abi}", "")
 
 
+def _is_constraint(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_.!&|() ]+", text) is not None
+
+
+def _is_path(text: str) -> bool:
+    return bool(text) and "\0" not in text
+
+
 def _is_word(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9_.+-]+", text) is not None
 
@@ -346,6 +371,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"reading the matrix {path}: {error.strerror}", hint="name another with --config") from error
+    except RecursionError:
+        raise UsageError(f"reading the matrix {path}: it is nested too deeply", hint="mend the file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"reading the matrix {path}: not TOML: {error}", hint="mend that line") from error
 

@@ -5,9 +5,11 @@ Beside a *part* is a sidecar, ``<part>.json``, that remembers where the bytes ca
 interrupts leaves both; what proves the bytes wrong deletes both.
 """
 
+import errno
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -45,7 +47,9 @@ class StaleError(Exception):
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
-    """Read a file in blocks of 1 MiB. Raises OSError."""
+    """Read a regular file in blocks of 1 MiB. Raises OSError, also for a pipe, which might never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
     with path.open("rb") as file:
         yield from iter(lambda: file.read(_BLOCK), b"")
 

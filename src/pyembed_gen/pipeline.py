@@ -1,9 +1,10 @@
 """Joins the stages: the one place that knows their order."""
 
+import functools
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -389,19 +390,37 @@ def _fetch(wanted: Wanted, matrix: Matrix, settings: Settings, progress: Progres
 def _fetching(
     supplies: Sequence[_Supply], matrix: Matrix, settings: Settings, progress: Progress
 ) -> Iterator[Mapping[Job, "Future[Archive]"]]:
-    """Fetch in the background what is not up to date; leaving early stops the downloads."""
+    """Fetch in the background what is not up to date; leaving early stops the downloads.
+
+    A server that has gone silent must not hold up who leaves, so the threads are daemons and nobody waits for them;
+    what has arrived is on disk for the next run.
+    """
     stop = threading.Event()
     watched = _Stoppable(progress, stop)
-    with ThreadPoolExecutor(_DOWNLOADS) as executor:
+    slots = threading.Semaphore(_DOWNLOADS)
+    futures: dict[Job, Future[Archive]] = {}
+    try:
+        for supply in supplies:
+            if isinstance(supply.place, Wanted):
+                future: Future[Archive] = Future()
+                futures[supply.job] = future
+                work = functools.partial(_fetch, supply.place, matrix, settings, watched)
+                threading.Thread(target=_settle, args=(future, work, slots, stop), daemon=True).start()
+        yield futures
+    finally:
+        stop.set()
+
+
+def _settle(
+    future: "Future[Archive]", work: Callable[[], Archive], slots: threading.Semaphore, stop: threading.Event
+) -> None:
+    with slots:
+        if stop.is_set():
+            return
         try:
-            yield {
-                supply.job: executor.submit(_fetch, supply.place, matrix, settings, watched)
-                for supply in supplies
-                if isinstance(supply.place, Wanted)
-            }
-        finally:
-            stop.set()
-            executor.shutdown(wait=False, cancel_futures=True)
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever asks for the result raises it
+            future.set_exception(error)
 
 
 class _StoppedError(Exception):

@@ -106,6 +106,8 @@ def _agreed(found: Local, name: str, platform: str, version: str) -> Local:
     has = found.version or (version if matrix_.is_version(version) else "")
     if not has:
         raise UsageError(f"--source {name} does not tell its version", hint="add --python with it, as 3.14.9")
+    if not matrix_.is_version(has):
+        raise ArchiveError(f"--source {name} names no CPython version: {has!r}", hint="is it an archive of PBS?")
     if version and version not in (has, matrix_.line_of(has)):
         raise UsageError(f"--source {name} is Python {has}, and --python asks for {version}", hint="leave --python out")
     return Local(found.source, found.flavour, found.pbs, found.platform, has)

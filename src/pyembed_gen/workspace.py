@@ -10,7 +10,7 @@ from pyembed_gen import filelock
 from pyembed_gen.cache import Cache
 from pyembed_gen.errors import WriteError
 
-__all__ = ["workspace"]
+__all__ = ["in_use", "workspace"]
 
 _PREFIX = "run-"
 _LOCK = "lock"
@@ -43,6 +43,17 @@ def _sweep(parent: Path) -> None:
             with filelock.exclusive(folder / _LOCK, waiting=_give_up):
                 pass
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def in_use(cache: Cache) -> bool:
+    """Whether a run that is alive has its folder in the cache."""
+    for folder in cache.temporary.glob(f"{_PREFIX}*/"):
+        try:
+            with suppress(WriteError), filelock.exclusive(folder / _LOCK, waiting=_give_up):
+                pass
+        except _InUseError:
+            return True
+    return False
 
 
 def _give_up() -> None:
