@@ -269,3 +269,14 @@ def test_a_part_that_cannot_be_made_is_a_write_error(bench: Bench) -> None:
     bench.part.mkdir()
     with pytest.raises(WriteError, match=r"writing .*archive[.]part: Is a directory"):
         bench.get()
+
+
+def test_a_planted_link_is_not_followed(bench: Bench) -> None:
+    """A link in place of the part must not have the file that it leads to overwritten."""
+    bench.web.serve(PATH, Reply(ARCHIVE))
+    precious = bench.part.with_name("precious")
+    precious.write_text("mine")
+    bench.part.symlink_to(precious)
+    assert bench.get().sha256 == SUM
+    assert precious.read_text() == "mine"
+    assert not bench.part.is_symlink()

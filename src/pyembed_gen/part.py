@@ -145,6 +145,13 @@ class Part:
     limit: int
     meter: Meter
 
+    def __post_init__(self) -> None:
+        """Remove links: whoever planted one would have the file that it leads to overwritten."""
+        with self._writing():
+            for path in (self.path, self._sidecar):
+                if path.is_symlink():
+                    path.unlink()
+
     def recall(self) -> Begun:
         """Read what an earlier try left, if it can be continued."""
         try:
