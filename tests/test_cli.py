@@ -108,7 +108,7 @@ def test_damaged_bundle_is_made_again(run: Run, tiny: list[str]) -> None:
         (bundle / "lib/python3.14/os.py.gz").unlink,
         lambda: (bundle / "lib/python3.14/os.py.gz").write_bytes(b""),
         (bundle / "stray").touch,
-        lambda: (bundle / "files.json").write_text("{}"),
+        lambda: (bundle / "files.json").write_text('{"contentHash": "", "files": []}'),
     ):
         damage()
         assert "up to date" not in run(*arguments).out
@@ -395,6 +395,24 @@ def test_unwritable_places_are_exit_5(run: Run, tiny: list[str], tmp_path: Path)
     assert done.code == 5
     assert str(tmp_path / "file") in done.err
     assert not Path("o").exists()
+
+
+def test_read_only_output_that_is_up_to_date(run: Run, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave to write is asked for only where something will be written."""
+    arguments = (*tiny, "--only-platforms", "linux/amd64", "--out", "o")
+    assert run(*arguments).code == 0
+    real = os.access
+
+    def access(path: Path, mode: int) -> bool:
+        return real(path, mode) and not (mode & os.W_OK and Path(path).name == "o")
+
+    monkeypatch.setattr(os, "access", access)
+    done = run(*arguments)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[0].endswith(", up to date")
+    done = run(*arguments, "--force")
+    assert done.code == 5
+    assert "you may not write in o; choose another --out" in done.err
 
 
 def test_two_runs_on_one_output_both_succeed(tiny: list[str], tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ import pytest
 
 from killing import killed_at
 from packing import snapshot
-from pyembed_gen import commit
+from pyembed_gen import commit, stubs
 from pyembed_gen.commit import Step, locked, staging
 from pyembed_gen.errors import WriteError
 
 State = Mapping[str, str]
-OLD: State = {"one/a": "old", "one/b": "old", "two/a": "old", "file": "old", "stale": "old", "theirs": "theirs"}
+STALE = "embed_stale.go"
+OLD: State = {"one/a": "old", "one/b": "old", "two/a": "old", "file": "old", STALE: stubs.HEADER, "theirs": "theirs"}
 NEW: State = {"one/a": "new", "one/c": "new", "two/a": "new", "three/a": "new", "file": "new", "other": "new"}
 AFTER: State = {**NEW, "theirs": "theirs"}
 
@@ -39,7 +40,7 @@ def change(out: Path) -> None:
     with locked(out, lambda: None), staging(out) as folder:
         write(folder, NEW)
         steps = [Step.of(path) for path in sorted(folder.iterdir())]
-        commit.commit(out, folder, [*steps, Step("stale", 0)])
+        commit.commit(out, folder, [*steps, Step(STALE, 0)])
 
 
 def parts(state: State) -> Mapping[str, State]:
@@ -196,10 +197,99 @@ def test_failed_rename_leaves_folders_whole(out: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "replace", replace)
     with pytest.raises(WriteError, match="No space left on device"):
         change(out)
-    assert parts(read(out))["two"] == {"two/a": "old"}
+    assert read(out) == OLD
     monkeypatch.setattr(Path, "replace", real)
     change(out)
     assert read(out) == AFTER
+
+
+@pytest.mark.usefixtures("exchanges")
+def test_failure_at_any_step_undoes_all(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename that fails leaves all as it was, the inodes of folders and times of files included."""
+    real, exchange = Path.replace, commit.exchange
+    for moment in range(1, 40):
+        shutil.rmtree(out)
+        write(out, OLD)
+        before = state(out)
+        left = moment
+
+        def fails() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise OSError(5, "Input/output error")
+
+        def replace(self: Path, target: Path, fails: Callable[[], None] = fails) -> Path:
+            if self.suffix != ".part":
+                fails()
+            return real(self, target)
+
+        def failing(new: Path, old: Path, fails: Callable[[], None] = fails) -> bool:
+            fails()
+            return exchange(new, old)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", replace)
+            patch.setattr(commit, "exchange", failing)
+            try:
+                change(out)
+            except WriteError:
+                assert state(out) == before, moment
+            else:
+                assert moment > 6
+                assert read(out) == AFTER
+                return
+    pytest.fail("the commit never ended")
+
+
+def state(out: Path) -> Mapping[str, tuple[int, bytes]]:
+    """Return the times and contents of all below a folder."""
+    return {name: found[1:] for name, found in snapshot(out).items() if name != str(out)}
+
+
+def test_undo_where_exchanging_back_fails(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was exchanged is put back by renames if need be."""
+    real = commit.exchange
+    left = 2
+
+    def exchange(new: Path, old: Path) -> bool:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise OSError(5, "Input/output error")
+        return left > 0 and real(new, old)
+
+    monkeypatch.setattr(commit, "exchange", exchange)
+    with pytest.raises(WriteError):
+        change(out)
+    assert read(out) == OLD
+
+
+@pytest.mark.parametrize("name", ["file", "other", STALE])
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("theirs-too")], ids=["folder", "pipe", "link"]
+)
+@pytest.mark.usefixtures("exchanges")
+def test_file_over_a_folder(make: Callable[[Path], object], name: str, out: Path) -> None:
+    """A file does not replace a folder or a pipe, nor a link to a folder, and nothing else is changed."""
+    (out / "theirs-too").mkdir()
+    (out / name).unlink(missing_ok=True)
+    make(out / name)
+    before = state(out)
+    with pytest.raises(WriteError, match=f"{name} is no regular file; move it, or name another folder with --out"):
+        change(out)
+    assert state(out) == before
+
+
+@pytest.mark.usefixtures("exchanges")
+def test_folder_that_comes_in_between(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that takes a file's name after it was looked at stays, and all is undone."""
+    monkeypatch.setattr(commit, "_check_target", lambda *_: None)
+    (out / "other").mkdir()
+    (out / "other/x").write_text("x")
+    with pytest.raises(WriteError, match="Is a directory"):
+        change(out)
+    assert read(out) == {**OLD, "other/x": "x"}
 
 
 def test_what_cannot_be_put_back_is_kept(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,15 +343,23 @@ def test_targets_of_another_kind(out: Path, exchanges: bool) -> None:
         '[["", 0]]',
         '[["one/a", 0]]',
         '[["one", 1]]',
+        '[["file", 0], ["theirs", 0]]',
+        '[["embed_theirs.go", 0]]',
+        '[["embed_folder.go", 0]]',
+        '[["embed_stale.go", 0], ["file", 0]]',
+        '[["embed_stale.go", 0], ["file", 12345]]',
+        '[["file\\u0000", 1]]',
+        '[["file\\ud800", 1]]',
+        "[" * 100_000,
     ],
 )
 def test_journal_that_makes_no_sense(journal: str, out: Path) -> None:
     """A damaged journal, or one of a copied staging folder, is thrown away and nothing is done."""
     (out.parent / "escaped").touch()
-    (out / ".pyembed-gen-x").mkdir()
-    (out / ".pyembed-gen-x/journal.json").write_text(journal)
+    theirs = {"embed_theirs.go": "package data", "embed_folder.go/x": "x"}
+    write(out, {**theirs, ".pyembed-gen-x/journal.json": journal})
     with locked(out, lambda: None):
-        assert read(out) == OLD
+        assert read(out) == {**OLD, **theirs}
     assert not (out / ".pyembed-gen-x").exists()
     assert (out.parent / "escaped").exists()
 
@@ -273,6 +371,27 @@ def test_staging_folder_that_is_a_link_is_left_alone(out: Path) -> None:
     with locked(out, lambda: None):
         assert visible(out) == OLD
     assert read(Path("elsewhere")) == {"journal.json": '[["theirs", 0]]'}
+
+
+def test_journal_that_is_a_pipe(out: Path) -> None:
+    """Nothing is waited for that is no regular file."""
+    (out / ".pyembed-gen-x").mkdir()
+    os.mkfifo(out / ".pyembed-gen-x/journal.json")
+    with locked(out, lambda: None):
+        assert read(out) == OLD
+    assert not (out / ".pyembed-gen-x").exists()
+
+
+def test_staging_folder_of_another_user_is_left_alone(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only who staged something has it put in place, or thrown away."""
+    write(out, {".pyembed-gen-x/journal.json": f'[["{STALE}", 0]]'})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        with locked(out, lambda: None):
+            assert visible(out) == OLD
+            assert (out / ".pyembed-gen-x/journal.json").exists()
+    with locked(out, lambda: None):
+        assert read(out) == {name: text for name, text in OLD.items() if name != STALE}
 
 
 def test_copied_state_between_two_renames(out: Path) -> None:
@@ -309,7 +428,7 @@ def test_directory_that_is_a_file(path: str) -> None:
 FAILS_WHILE_LOCKED = """
 import sys, time
 from pathlib import Path
-from pyembed_gen import commit
+from pyembed_gen import commit, stubs
 from pyembed_gen.errors import WriteError
 try:
     with commit.locked(Path(sys.argv[1]), lambda: None):
@@ -355,5 +474,5 @@ def test_windows_locks_a_file(out: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_step_of_a_removed_name(out: Path) -> None:
     """A name that shall go and is not there is done; one that is there is not."""
     assert Step("absent", 0).is_done(out)
-    assert not Step("stale", 0).is_done(out)
-    assert Step("stale", os.lstat(out / "stale").st_ino).is_done(out)
+    assert not Step(STALE, 0).is_done(out)
+    assert Step(STALE, os.lstat(out / STALE).st_ino).is_done(out)

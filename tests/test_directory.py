@@ -155,6 +155,17 @@ def test_an_unpacked_archive(inner: str, root: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("top", ["python/install", "python"])
+def test_bytecode_is_passed_over(top: str, root: Path) -> None:
+    """An interpreter that ran there changes neither what is kept nor what is counted as dropped."""
+    write(root / top / "lib/python3.14/os.py", root / top / "bin/python3")
+    before = read(directory.pbs_prefix(root))
+    stdlib = root / top / "lib/python3.14"
+    write(stdlib / "__pycache__/os.cpython-314.pyc", stdlib / "__pycache__/x.1234", stdlib / "old.pyc")
+    assert read(directory.pbs_prefix(root)) == before
+    assert len(before) == 2
+
+
 def test_an_installation(root: Path) -> None:
     """Anything else is an installation, also one that was unpacked from an install_only archive."""
     write(root / "python/bin/python3")

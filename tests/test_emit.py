@@ -150,7 +150,7 @@ def test_stubs_come_and_go(out: Path, packed: Callable[..., Packed]) -> None:
 
 def test_changed_stub_is_written_again(out: Path) -> None:
     """A stub that was edited, or has another package name, is put right without touching bundles."""
-    (out / "embed_other.go").write_text("package nothing\n")
+    (out / "embed_other.go").write_text(f"{stubs.HEADER}\npackage nothing\n")
     before = snapshot(out / "linux-amd64")
     jobs = [packing.job(out, LINUX, package="python")]
     emit.emit(out, jobs, {}, packing.platforms(), Silent())
@@ -216,12 +216,104 @@ def test_output_that_is_a_file(packed: Callable[..., Packed]) -> None:
 
 
 def test_stub_that_is_a_folder(out: Path, packed: Callable[..., Packed]) -> None:
-    """A folder in the place of a stub is a WriteError, and bundles are whole."""
-    (out / "embed_other.go").unlink()
-    (out / "embed_other.go").mkdir()
-    with pytest.raises(WriteError):
-        put(out, {LINUX: packed("new")})
-    assert set(recipes(out).values()) <= {"old", "new"}
+    """A folder, a pipe or a link to a folder in the place of a file is a UsageError, before anything is changed."""
+    for name in ("embed_linux_amd64.go", "embed_darwin_arm64.go", "embed_other.go", "PYTHON_VERSION"):
+        content = (out / name).read_bytes()
+        (out / name).unlink()
+        for make, remove in (
+            (Path.mkdir, Path.rmdir),
+            (os.mkfifo, Path.unlink),
+            (lambda path: path.symlink_to(out / "theirs"), Path.unlink),
+        ):
+            make(out / name)
+            before = snapshot(out)
+            with pytest.raises(UsageError, match=f"{name} is there and is no (stub|version of bundles); move it, or"):
+                put(out, {LINUX: packed("new")})
+            assert snapshot(out) == before
+            remove(out / name)
+        (out / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        "7",
+        "not json",
+        "[" * 100_000,
+        '{"files": []}',
+        '{"contentHash": "", "files": {}}',
+        '{"contentHash": 7, "files": []}',
+        None,
+    ],
+)
+def test_folder_with_another_files_json(text: str | None, out: Path, packed: Callable[..., Packed]) -> None:
+    """A folder is no bundle because it has something called files.json; what is in it stays."""
+    folder = out / "windows-amd64"
+    folder.mkdir()
+    (folder / "precious").touch()
+    if text is None:
+        os.mkfifo(folder / "files.json")
+    else:
+        (folder / "files.json").write_text(text)
+    before = snapshot(out)
+    with pytest.raises(UsageError, match="out/windows-amd64 is there and is no bundle; move it, or choose another"):
+        put(out, {WINDOWS: packed("new")})
+    assert snapshot(out) == before
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_text("mine"),
+        os.mkfifo,
+        lambda path: path.symlink_to("linux-amd64"),
+        lambda path: path.symlink_to("nowhere"),
+    ],
+)
+def test_bundle_that_is_no_folder(make: Callable[[Path], object], out: Path, packed: Callable[..., Packed]) -> None:
+    """A file, a pipe or a link in the place of a bundle is refused and stays."""
+    make(out / "windows-amd64")
+    before = snapshot(out)
+    with pytest.raises(UsageError, match="out/windows-amd64 is there and is no bundle"):
+        put(out, {WINDOWS: packed("new")})
+    assert snapshot(out) == before
+
+
+def test_bundle_of_another_generator(out: Path, packed: Callable[..., Packed]) -> None:
+    """What go-embed-python wrote is replaced, and so is an empty folder."""
+    folder = out / "windows-amd64"
+    folder.mkdir()
+    put(out, {WINDOWS: packed()})
+    (folder / "files.json").write_text('{"contentHash": "00", "files": [{"name": "bin", "size": 0, "perm": 0}]}')
+    (out / "embed_windows_amd64.go").write_text("package data\n\n//go:embed all:windows-amd64\nvar _data embed.FS\n")
+    put(out, {WINDOWS: packed("new")})
+    assert recipes(out)["windows-amd64"] == "new"
+    assert (out / "embed_windows_amd64.go").read_text().startswith(stubs.HEADER)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("embed_windows_amd64.go", "package data\n"),
+        ("embed_windows_amd64.go", "package data\n\n//go:embed all:windows-amd64-mine\n"),
+        ("embed_windows_amd64.go", "package data\n\n//go:embed all:linux-amd64\n"),
+        ("embed_windows_amd64.go", f"package data\n\n{stubs.HEADER}\n"),
+        ("embed_darwin_arm64.go", "package data\n"),
+        ("embed_other.go", "package data\n\n//go:embed all:windows-amd64\n"),
+        ("PYTHON_VERSION", "3.14\n"),
+    ],
+)
+def test_files_that_others_wrote(name: str, text: str, out: Path, packed: Callable[..., Packed]) -> None:
+    """A file that only has the name of one of ours is refused and stays, whether its bundle is new or there."""
+    (out / name).write_text(text)
+    before = snapshot(out)
+    with pytest.raises(UsageError, match=f"out/{name} is there and is no "):
+        put(out, {WINDOWS: packed("new")})
+    with pytest.raises(UsageError, match=f"out/{name} is there and is no "):
+        emit.emit(out, [packing.job(out, WINDOWS)], {}, packing.platforms(), Silent())
+    assert snapshot(out) == before
 
 
 # --- what goes wrong ----------------------------------------------------------------------------------

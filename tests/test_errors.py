@@ -31,3 +31,9 @@ def test_message_and_hint_are_one_line() -> None:
 def test_hint_is_optional() -> None:
     """Without a hint there is no dangling separator."""
     assert str(errors.WriteError("writing x")) == "writing x"
+
+
+def test_control_characters_are_not_printed() -> None:
+    """What a server wrote into its reason, or a name in an archive, does not command the terminal."""
+    error = errors.FetchError("500 Bad \x1b]0;pwn\x07 \x9b31m", hint="see\x7f \x90x für mehr")
+    assert str(error) == "500 Bad \ufffd]0;pwn\ufffd \ufffd31m; see\ufffd \ufffdx für mehr"

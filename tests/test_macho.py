@@ -113,6 +113,35 @@ def test_malformed(content: bytes, message: str) -> None:
         binary.read(content)
 
 
+def test_names_are_bounded() -> None:
+    """A name has 4 KiB at most, however large its load command is."""
+    assert reader.read(macho([(LOAD, "a" * 4095)])).needed == ("a" * 4095,)
+    assert reader.read(macho([(LOAD, "a")], room=9000)).needed == ("a",)
+    with pytest.raises(BinaryError, match="does not end within 4096 bytes"):
+        reader.read(macho([(LOAD, "a" * 4096)]))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_slices_that_overlap(wide: bool) -> None:
+    """One range cannot be the code of two architectures."""
+    content = bytearray(fat([(X86_64, macho(COMMANDS)), (ARM64, macho(COMMANDS))], wide=wide))
+    step, place, form = (32, 8, ">Q") if wide else (20, 8, ">I")
+    first = struct.unpack_from(form, content, 8 + place)[0]
+    struct.pack_into(form, content, 8 + step + place, first)
+    with pytest.raises(BinaryError, match="slices overlap"):
+        binary.read(content)
+
+
+def test_commands_of_all_slices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many architectures may not have more load commands than one."""
+    content = fat([(X86_64, macho(COMMANDS)), (ARM64, macho(COMMANDS))])
+    monkeypatch.setattr(reader, "MAX_COMMANDS", 2 * len(COMMANDS) + 2)
+    assert reader.read(content).needed == NEEDED
+    monkeypatch.setattr(reader, "MAX_COMMANDS", 2 * len(COMMANDS) + 1)
+    with pytest.raises(BinaryError, match="load commands"):
+        reader.read(content)
+
+
 def test_set_dylib_path() -> None:
     """A dependency is renamed in every architecture, and no byte outside its name changes."""
     old, new = "/install/lib/libpython3.10.dylib", "@executable_path/../lib/p.dylib"

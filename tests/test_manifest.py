@@ -318,3 +318,15 @@ def test_one_changed_value_is_an_archive_error_or_harmless(value: Any, dice: ran
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
     else:
         assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "a\x1b[2J", "\udcff"])
+@pytest.mark.parametrize("name", ["python", "pbs", "triple", "flavour", "archive", "sha256", "dropped"])
+def test_check_refuses_what_could_not_be_read(name: str, bad: str) -> None:
+    """A text that from_json would refuse is refused before it is written."""
+    if name == "dropped":
+        manifest = replace(MANIFEST, dropped=((bad, 1, 1),))
+    else:
+        manifest = replace(MANIFEST, origin=replace(ORIGIN, **{name: bad}))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"{name}.* (has a control character|is not UTF-8)"):
+        manifest.check()

@@ -35,3 +35,13 @@ def test_tasks_are_announced_each_time() -> None:
     for _ in range(2):
         notes.task("fetching linux/amd64", 5).done()
     assert heard.tasks == ["fetching linux/amd64"] * 2
+
+
+def test_control_characters_do_not_get_through() -> None:
+    """What a server or an archive wrote into a message does not command the terminal."""
+    heard = Heard()
+    notes = Notes(heard)
+    notes.note("500 Bad \x1b]0;pwn\x07\x9b31m\x7f über\n")
+    notes.task("fetching \x1b[2J").done()
+    assert heard.notes == ["500 Bad \ufffd]0;pwn\ufffd\ufffd31m\ufffd über\ufffd"]
+    assert heard.tasks == ["fetching \ufffd[2J"]

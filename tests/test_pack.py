@@ -241,6 +241,70 @@ def test_damaged_entry_is_made_anew(damage: Callable[[Path], object], tmp_path: 
     assert {path: path.read_bytes() for path in cached(tmp_path)} == good
 
 
+def test_entry_of_another_content_is_made_anew(tmp_path: Path) -> None:
+    """A whole entry that lies under another key is not taken for the payload of that."""
+    first = packing.pack(tmp_path, {"a": b"one " * 99, "b": b"two " * 99})
+    one, other = (first.payloads[f"{name}.gz"].source for name in "ab")
+    one.write_bytes(other.read_bytes())
+    again = packing.pack(tmp_path, {"a": b"one " * 99, "b": b"two " * 99})
+    assert again.manifest == first.manifest
+    assert gzip.decompress(stored(again, "a")) == b"one " * 99
+
+
+def sealed(path: Path, head: bytes) -> None:
+    """Put another head into an entry, with a seal that holds."""
+    _, _, body = path.read_bytes().split(b"\n", 2)
+    content = head + b"\n" + body
+    path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def with_values(**changes: object) -> Callable[[Path], bytes]:
+    def head(path: Path) -> bytes:
+        return json.dumps(json.loads(path.read_bytes().split(b"\n")[1]) | changes).encode()
+
+    return head
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(
+            lambda _path, head=head: head
+            for head in (b"", b"{}", b"[]", b"1", b"\xff", b"[" * 100_000, b" " * (2 << 20))
+        ),
+        *(with_values(stored=value) for value in (-5, 0, 1, 99999, 1 << 70, 2.0, "1", None, True)),
+        *(with_values(compressed=value) for value in (1, None, "")),
+        *(
+            with_values(chunks=value)
+            for value in (None, {}, [1], [[]], [[1]], [["a", 1]], [[1, 1]], [[4 * MIB, -1]], [[4 * MIB, 1]] * 3)
+        ),
+        with_values(key="00" * 32),
+        with_values(key=None),
+    ],
+)
+def test_sealed_entry_that_makes_no_sense_is_made_anew(head: Callable[[Path], bytes], tmp_path: Path) -> None:
+    """Whatever the head of an entry says, and however well it is sealed, the bundle is right."""
+    files = {name: FILES[name] for name in ("bin/python3.14", "lib/noise", "lib/os.py")}
+    first = packing.pack(tmp_path, files)
+    good = {path: path.read_bytes() for path in cached(tmp_path)}
+    for path in good:
+        sealed(path, head(path))
+    again = packing.pack(tmp_path, files)
+    assert again.manifest == first.manifest
+    packed = {path: content for path, content in good.items() if b'"compressed": true' in content}
+    assert {path: path.read_bytes() for path in packed} == packed
+
+
+def test_entry_without_its_chunks_is_made_anew(tmp_path: Path) -> None:
+    """A large file has a table of chunks, and a small one has none."""
+    files: Files = {"large": TEXT, "small": b"text " * 99}
+    first = packing.pack(tmp_path, files)
+    large, small = (first.payloads[f"{name}.gz"] for name in files)
+    sealed(large.source, with_values(chunks=[])(large.source))
+    sealed(small.source, with_values(chunks=[[495, small.size]])(small.source))
+    assert packing.pack(tmp_path, files).manifest == first.manifest
+
+
 def test_use_is_noted(tmp_path: Path) -> None:
     """A taken entry looks recently used, so that pruning keeps it."""
     packing.pack(tmp_path, FILES)
@@ -258,7 +322,7 @@ def test_cache_holds_nothing_else(tmp_path: Path) -> None:
         assert len(path.name) == 64
         seal, head, _ = path.read_bytes().split(b"\n", 2)
         assert len(seal) == 64
-        assert set(json.loads(head)) == {"compressed", "stored", "chunks"}
+        assert set(json.loads(head)) == {"key", "compressed", "stored", "chunks"}
 
 
 SHARED: Files = {f"{number}": b"%d " % number * 400 for number in range(60)}

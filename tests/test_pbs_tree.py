@@ -109,6 +109,13 @@ def test_what_is_no_python_json(content: bytes, reason: str) -> None:
         pbs.facts(content)
 
 
+@pytest.mark.parametrize("version", ["", "3.14", "4.0.0", "3.14.9\n", "3.14.9\x1b[2J", "../../x", "x" * 99])
+def test_what_is_no_version(version: str) -> None:
+    """A version goes into names and into files.json, so it has to be one."""
+    with pytest.raises(ArchiveError, match=r"PYTHON\.json names no CPython version: '.*; is it an archive of PBS"):
+        pbs.facts(encoded(python_version=version))
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -90,10 +90,11 @@ def test_globs_that_are_none(glob: str) -> None:
         anchored_globs(["fine", glob])
 
 
-def test_patterns_that_are_none() -> None:
+@pytest.mark.parametrize("pattern", ["!", "[z-a]"])
+def test_patterns_that_are_none(pattern: str) -> None:
     """So is a gitignore pattern."""
-    with pytest.raises(UsageError, match=r"compiling the patterns \['!'\].*see gitignore\(5\)"):
-        pruner(Rule("mine", ("!",)))
+    with pytest.raises(UsageError, match=rf"compiling the patterns \['{re.escape(pattern)}'\].*see gitignore\(5\)"):
+        pruner(Rule("mine", (pattern,)))
 
 
 def test_drop_rules_are_gitignore_patterns() -> None:

@@ -229,6 +229,14 @@ CONTENT = Elf(loose=(*DEBUG, Loose("pydata", b"archive"))).build()
 STRIPPED = strip.strip(CONTENT) or b""
 
 
+def test_check_guards_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should a file ever be put together wrongly, the original is kept."""
+    assert strip.strip(CONTENT) == STRIPPED
+    for wrong in (_flipped(STRIPPED, 0x20), STRIPPED[:-1], STRIPPED + bytes(len(CONTENT)), b""):
+        monkeypatch.setattr(strip, "_assemble", lambda _view, _plan, wrong=wrong: iter([wrong]))
+        assert strip.strip(CONTENT) is None
+
+
 def test_check_accepts() -> None:
     """The result of strip passes, and so does a file compared with itself."""
     assert strip.check(CONTENT, STRIPPED)

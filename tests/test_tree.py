@@ -220,3 +220,42 @@ def test_names_are_sorted_by_their_bytes() -> None:
 def test_names_that_a_bundle_cannot_hold(name: str, problem: str) -> None:
     """Unicode is fine; control characters and undecodable bytes are not."""
     assert name_problem(name) == problem
+
+
+def in_rounds(tree: Tree) -> Tree:
+    """Drop dangling links until there are none, each time looking at all."""
+    while gone := {e.name for e in tree.entries if isinstance(e, Link) and tree.resolve(e.name) is None}:
+        tree = tree.without(dict.fromkeys(gone, "dangling-link"))
+    return tree
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(PATHS, st.one_of(st.none(), TARGETS, TARGETS), max_size=9))
+def test_checked_drops_what_rounds_would(layout: dict[str, str | None]) -> None:
+    """Following each link once finds what looking at all of them again and again finds."""
+    below = {name for name in layout if any(name.startswith(f"{other}/") for other in layout)}
+    kept = {name: target for name, target in layout.items() if name not in below}
+    links = {name: target for name, target in kept.items() if target is not None}
+    tree = tree_of(*(name for name in kept if name not in links), links=links)
+    try:
+        expected = in_rounds(tree)
+    except ArchiveError:
+        with pytest.raises(ArchiveError, match="leads out"):
+            tree.checked()
+    else:
+        assert tree.checked() == expected
+
+
+def test_checked_follows_a_link_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain of folders, each kept by a link to the next one, takes as many steps as it has links."""
+    links = {f"d{number}/l": f"../d{number + 1}" for number in range(300)}
+    followed: list[str] = []
+    real = Tree._follow
+
+    def follow(tree: Tree, name: str, passed: set[str]) -> str | None:
+        followed.append(name)
+        return real(tree, name, passed)
+
+    monkeypatch.setattr(Tree, "_follow", follow)
+    assert tree_of("kept", links=links).checked().entries == tree_of("kept").entries
+    assert len(followed) == len(links)

@@ -13,6 +13,7 @@ import pbs
 from pbs import Member
 from pyembed_gen import archive
 from pyembed_gen import members as members_
+from pyembed_gen import unpack as unpack_module
 from pyembed_gen.blobs import Blobs
 from pyembed_gen.errors import ArchiveError, WriteError
 from pyembed_gen.matrix import Rule
@@ -398,3 +399,14 @@ def test_survey_names_what_is_damaged(packed: Packed) -> None:
         ArchiveError, match=r"unpacking archive.tar.zst: reading PYTHON.json: .*; is it an archive of PBS"
     ):
         survey(packed.source(replace(FACTS, data=b"{")))
+
+
+def test_hard_links_are_no_bomb(packed: Packed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all files of a tree have together is bounded, however little of it is in the archive."""
+    links = [Member(f"python/install/bin/{n}", hard="python/install/bin/python3.14") for n in range(20)]
+    members = [Member("python/install/bin/python3.14", b"x" * 1000), *links]
+    monkeypatch.setattr(unpack_module, "MAX_SIZE", 21_000)
+    assert packed.unpack(*members).size == 21_000
+    monkeypatch.setattr(unpack_module, "MAX_SIZE", 20_999)
+    with pytest.raises(ArchiveError, match=r"unpacking archive.tar.zst: its files have more than 20999 bytes"):
+        packed.unpack(*members)

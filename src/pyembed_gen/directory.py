@@ -41,13 +41,14 @@ def members(folder: Folder) -> Iterator[Member]:
     """Yield files and links below a folder, sorted; links that leave it are followed.
 
     Where PBS put an installation into ``install/`` beside other things, that is what links must not leave. Raises
-    ArchiveError for what cannot be read. Sockets, devices, loops and dangling links are passed over.
+    ArchiveError for what cannot be read. Sockets, devices, loops and dangling links are passed over, and so is
+    bytecode: an interpreter that ran there once left it, and what is made of the folder must not depend on that.
     """
     install = Folder(folder.path / "install", f"{folder.name}/install")
     apart = (install.name, f"{folder.name}/build") if install.path.is_dir() else ()
-    yield from walk(folder, top=folder.path.resolve(), skip=lambda name: name in apart)
+    yield from walk(folder, top=folder.path.resolve(), skip=lambda name: name in apart or _is_bytecode(name))
     if apart:
-        yield from walk(install, top=install.path.resolve())
+        yield from walk(install, top=install.path.resolve(), skip=_is_bytecode)
 
 
 def walk(
@@ -98,6 +99,10 @@ def file(path: Path, name: str) -> Iterator[Member]:
         yield Member(name, "file", status.st_size, executable, content=content)
     finally:
         content.close()
+
+
+def _is_bytecode(name: str) -> bool:
+    return name.endswith(("/__pycache__", ".pyc"))
 
 
 def _kind(path: Path) -> Literal["file", "folder", "other"]:

@@ -1,6 +1,8 @@
 """Writes bundles and their Go stubs into an output directory, or finds that they are there already."""
 
+import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -59,13 +61,15 @@ def embedded_size(manifest: Manifest) -> int:
 def check_siblings(
     out: Path, jobs: Sequence[Job], platforms: Mapping[str, Platform], written: Collection[str] | None = None
 ) -> None:
-    """Refuse to put another Python version beside bundles that would stay; UsageError names them.
+    """Refuse to put another Python version beside bundles that would stay, or to replace what is not ours.
 
-    ``written`` are the platforms whose bundles will be replaced, by default those of all jobs. A stub of a
-    platform that the matrix does not know is refused too: no constraint could be kept apart from its own.
+    UsageError names it. ``written`` are the platforms whose bundles will be replaced, by default those of all
+    jobs. A stub of a platform that the matrix does not know is refused too: no constraint could be kept apart
+    from its own.
     """
     replaced = {job.platform.key for job in jobs} if written is None else written
-    _check_foreign(out, [platforms[key] for key in replaced])
+    beside = {row.key: row for row in (*_present(out, platforms), *(job.platform for job in jobs))}
+    _check_foreign(out, [platforms[key] for key in sorted(replaced)], beside.values())
     versions = {job.version for job in jobs}
     known = {stubs.OTHER, *(row.stub for row in platforms.values())}
     for path in sorted(out.glob("embed_*.go")):
@@ -91,16 +95,51 @@ def check_siblings(
             )
 
 
-def _check_foreign(out: Path, rows: Iterable[Platform]) -> None:
-    """Refuse to replace what the generator did not make: folders that are no bundles, files that are no stubs."""
-    for row in rows:
-        folder = out / row.directory
-        if folder.is_dir() and not (folder / FILE_NAME).exists() and any(folder.iterdir()):
-            raise UsageError(f"{folder} is there and is no bundle", hint="move it, or choose another --out")
-        for name in (row.stub, stubs.OTHER):
-            content = _content(out / name)
-            if content and stubs.HEADER.encode() not in content and b"//go:embed all:" not in content:
-                raise UsageError(f"{out / name} is there and is no stub", hint="move it, or choose another --out")
+def _check_foreign(out: Path, rows: Iterable[Platform], beside: Iterable[Platform]) -> None:
+    """Refuse to replace what the generator did not make: folders that are no bundles, files that are no stubs.
+
+    ``rows`` are the platforms whose bundles will be replaced, ``beside`` those whose stubs may be. Bundles and
+    stubs of go-embed-python are replaced too. A bundle is replaced as a whole, with whatever was put into it.
+    """
+    for folder in (out / row.directory for row in rows):
+        if os.path.lexists(folder) and not _is_bundle(folder):
+            raise _foreign(folder, "bundle")
+    header = re.escape(stubs.HEADER.encode())
+    theirs = {row.stub: rb"(?m)^//go:embed all:%s\s*$" % re.escape(row.directory.encode()) for row in beside}
+    for name in (*theirs, stubs.OTHER):
+        if not _may_replace(out / name, rb"\A%s" % header, theirs.get(name)):
+            raise _foreign(out / name, "stub")
+    if not _may_replace(out / stubs.VERSION_FILE, rb"\APYTHON_VERSION="):
+        raise _foreign(out / stubs.VERSION_FILE, "version of bundles")
+
+
+def _foreign(path: Path, what: str) -> UsageError:
+    return UsageError(f"{path} is there and is no {what}", hint="move it, or choose another --out")
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Whether a folder is a bundle, of any version and in any state, or empty."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    text = commit.content(folder / FILE_NAME)
+    try:
+        values = json.loads(text) if text is not None else None
+        if text is None and not any(folder.iterdir()):
+            return True
+    except (OSError, ValueError, RecursionError):
+        return False
+    return (
+        isinstance(values, dict)
+        and isinstance(values.get("contentHash"), str)
+        and isinstance(values.get("files"), list)
+    )
+
+
+def _may_replace(path: Path, *patterns: bytes | None) -> bool:
+    if not os.path.lexists(path):
+        return True
+    text = commit.content(path)
+    return text is not None and any(re.search(pattern, text) for pattern in patterns if pattern)
 
 
 def check_place(out: Path) -> None:
@@ -174,7 +213,7 @@ def _stub_changes(
     }
     files[stubs.OTHER] = stubs.other_stub(constraints.values(), job.package)
     files[stubs.VERSION_FILE] = stubs.python_version(job.version, job.pbs)
-    changed = {name: content for name, content in files.items() if _content(out / name) != content}
+    changed = {name: content for name, content in files.items() if commit.content(out / name) != content}
     stale = [row.stub for row in platforms.values() if row.stub not in files and _is_stub(out / row.stub)]
     return changed, stale
 
@@ -186,14 +225,7 @@ def _present(out: Path, platforms: Mapping[str, Platform]) -> Iterator[Platform]
 
 
 def _is_stub(path: Path) -> bool:
-    return (_content(path) or b"").startswith(stubs.HEADER.encode())
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
+    return (commit.content(path) or b"").startswith(stubs.HEADER.encode())
 
 
 def _sizes(directory: Path, prefix: str) -> Iterator[tuple[str, int]]:

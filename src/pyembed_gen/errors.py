@@ -1,11 +1,20 @@
 """What can go wrong, one class for each exit code of the command line."""
 
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """Return a text with U+FFFD for control characters: what others wrote must not command a terminal."""
+    return _CONTROL.sub("\ufffd", text)
+
 
 class PyembedError(Exception):
     """A failure that its user can do something about.
 
-    The message is one line: what was being done, to what, and what went wrong. ``hint`` says what
-    to try. Anything that is not a PyembedError is a bug and keeps its traceback.
+    The message is one line without control characters: what was being done, to what, and what went
+    wrong. ``hint`` says what to try. Anything that is not a PyembedError is a bug and keeps its traceback.
     """
 
     exit_code = 1
@@ -16,7 +25,7 @@ class PyembedError(Exception):
 
     def __str__(self) -> str:
         message = " ".join(str(self.args[0]).split())
-        return f"{message}; {self.hint}" if self.hint else message
+        return printable(f"{message}; {self.hint}" if self.hint else message)
 
 
 class UsageError(PyembedError):

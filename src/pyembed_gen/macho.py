@@ -6,12 +6,13 @@ Facts: <mach-o/loader.h>, <mach-o/fat.h> and dyld's own checks of them.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import Literal
 
-from pyembed_gen.binary import MACHO_MAGICS, Binary, BinaryError, Buffer, Reader, is_fat, unique
+from pyembed_gen.binary import MACHO_MAGICS, MAX_NAME, Binary, BinaryError, Buffer, Reader, is_fat, unique
 
 MAX_COMMANDS = 16384
-"""Most load commands that a slice may have; real ones have fewer than a hundred."""
+"""Most load commands that all slices may have together; real ones have fewer than a hundred each."""
 
 _ARCHIVE = b"!<arch>\n"  # a universal static library holds archives, not Mach-O files
 _FAT64 = b"\xca\xfe\xba\xbf"
@@ -120,10 +121,18 @@ def set_dylib_path(data: Buffer, old: str, new: str) -> bytes:
 
 def _slices(view: memoryview) -> list[_Slice]:
     if not is_fat(bytes(view[:8])):
-        return [_slice(view, 0, len(view), None)]
-    slices = [_slice(view, start, end, machine) for machine, start, end in _architectures(view)]
-    if not slices:
+        return [_slice(view, 0, len(view), None, MAX_COMMANDS)[0]]
+    found = list(_architectures(view))
+    if not found:
         raise BinaryError("Mach-O file: it is universal but holds no architecture")
+    ranges = sorted((start, end) for _, start, end in found)
+    if any(start < end for (_, end), (start, _) in pairwise(ranges)):
+        raise BinaryError("universal Mach-O file: slices overlap")
+    slices, left = [], MAX_COMMANDS
+    for machine, start, end in found:
+        one, count = _slice(view, start, end, machine, left)
+        slices.append(one)
+        left -= count
     return slices
 
 
@@ -139,18 +148,20 @@ def _architectures(view: memoryview) -> Iterator[tuple[str, int, int]]:
         yield _machine(cpu), offset, offset + size
 
 
-def _slice(view: memoryview, start: int, end: int, listed: str | None) -> _Slice:
+def _slice(view: memoryview, start: int, end: int, listed: str | None, most: int) -> tuple[_Slice, int]:
+    """Return a slice and the number of its load commands, which are ``most`` at most."""
     magic = bytes(view[start : min(start + 8, end)])
     if listed is not None and magic == _ARCHIVE:
-        return _Slice(listed, "object", ())
+        return _Slice(listed, "object", ()), 0
     if magic[:4] not in MACHO_MAGICS:
         raise BinaryError("Mach-O file: a slice has another format")
     reader = Reader(view, "Mach-O file", ">" if magic[:4] in _BIG else "<", start, end)
     cpu, _, type_, count, size = reader.unpack("5I", 4)
-    if count > MAX_COMMANDS:
+    if count > most:
         raise BinaryError(f"Mach-O file: it has more than {MAX_COMMANDS} load commands")
     first = 32 if magic[:4] in _WIDE else 28
-    return _Slice(_machine(cpu), _KINDS.get(type_, "object"), tuple(_named(reader, first, count, first + size)))
+    named = tuple(_named(reader, first, count, first + size))
+    return _Slice(_machine(cpu), _KINDS.get(type_, "object"), named), count
 
 
 def _named(reader: Reader, offset: int, count: int, end: int) -> Iterator[_Named]:
@@ -161,7 +172,7 @@ def _named(reader: Reader, offset: int, count: int, end: int) -> Iterator[_Named
             raise BinaryError("Mach-O file: a load command lies outside the others")
         if number in _COMMANDS:
             (place,) = reader.unpack("I", offset + 8)
-            name = reader.text(offset + place, size - place)
+            name = reader.text(offset + place, min(size - place, MAX_NAME))
             yield _Named(Command(number), name, reader.start + offset + place, size - place)
         offset += size
 

@@ -141,9 +141,15 @@ class Manifest:
         return manifest
 
     def check(self) -> None:
-        """Raise ValueError if the runtime would refuse the manifest: see runtime/internal/manifest."""
+        """Raise ValueError if the runtime, or :meth:`from_json`, would refuse it: see runtime/internal/manifest."""
         if self.codec not in SUFFIXES:
             raise ValueError(f"its codec {self.codec!r:.20} is unknown")
+        for name in Origin.__slots__[:-1]:
+            if problem := name_problem(getattr(self.origin, name)):
+                raise ValueError(f"its origin's {name} {problem}")
+        for rule, _, _ in self.dropped:
+            if problem := name_problem(rule):
+                raise ValueError(f"its dropped rule {rule!r} {problem}")
         for problem in _problems(self.entries, self.codec):
             raise ValueError(problem)
 

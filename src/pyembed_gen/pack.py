@@ -22,8 +22,9 @@ from pyembed_gen.writing import CACHE, writing
 
 __all__ = ["Packed", "Packer", "Payload"]
 
-_FORMAT = 2
+_FORMAT = 3
 _MAX_SEAL = 80
+_MAX_HEAD = 1 << 20  # a chunk of 4 MiB takes some 20 bytes of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,36 +146,46 @@ class Packer:
         return self.packs / key[:2] / key
 
     def _cached(self, file: File) -> Payload | None:
-        """Return a cached result; one that is damaged counts as none."""
+        """Return a cached result; one that is damaged, of another content or contradicts itself counts as none."""
         path = self._path(file)
         try:
             with path.open("rb") as stored:
                 seal = stored.readline(_MAX_SEAL)
                 if hashlib.file_digest(stored, "sha256").hexdigest().encode() != seal.strip():
                     return None
+                size = stored.tell()
                 stored.seek(len(seal))
-                head = stored.readline()
+                head = stored.readline(_MAX_HEAD)
         except OSError:
             return None
+        offset = len(seal) + len(head)
+        try:
+            found = _read_head(head, path.name, file.size, size - offset)
+        except (ValueError, KeyError, RecursionError):
+            return None
         touch(path)
-        values = json.loads(head)
-        if not values["compressed"]:
+        if not found.compressed:
             return self._raw(file)
-        chunks = tuple((raw, size) for raw, size in values["chunks"])
-        return Payload(path, len(seal) + len(head), values["stored"], compressed=True, chunks=chunks)
+        if bool(found.chunks) != (self.codec.name == "gzip" and file.size > CHUNK):
+            return None
+        return Payload(path, offset, found.stored, compressed=True, chunks=found.chunks)
 
     def _keep(self, file: File, parts: list[bytes]) -> Payload:
-        """Store a result: the sha256 of the rest, a line of JSON, the payload. What did not shrink has none."""
+        """Store a result: the sha256 of the rest, a line of JSON, the payload. What did not shrink has none.
+
+        The line says of which key it is, so that no other entry is taken for it.
+        """
         stored = sum(map(len, parts))
         compressed = stored < file.size
         chunks = _chunks(file.size, parts) if compressed and len(parts) > 1 else ()
-        head = json.dumps({"compressed": compressed, "stored": stored, "chunks": chunks}).encode() + b"\n"
+        path = self._path(file)
+        values = {"key": path.name, "compressed": compressed, "stored": stored, "chunks": chunks}
+        head = json.dumps(values).encode() + b"\n"
         content = [head, *parts] if compressed else [head]
         digest = hashlib.sha256()
         for part in content:
             digest.update(part)
         seal = digest.hexdigest().encode() + b"\n"
-        path = self._path(file)
         with writing(self.packs, option=CACHE):
             path.parent.mkdir(parents=True, exist_ok=True)
             # In this run's own folder, which is removed whatever happens; threads may pack the same file.
@@ -188,6 +199,39 @@ class Packer:
 
     def _raw(self, file: File) -> Payload:
         return Payload(self.blobs.path(file.sha256), 0, file.size, compressed=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    compressed: bool
+    stored: int
+    chunks: tuple[tuple[int, int], ...]
+
+
+def _read_head(line: bytes, key: str, size: int, rest: int) -> _Head:
+    """Read the line of JSON of an entry with ``rest`` bytes behind it, for a content of ``size`` bytes.
+
+    Raises ValueError or KeyError if it is not what :meth:`Packer._keep` writes.
+    """
+    values = json.loads(line)
+    if not isinstance(values, dict) or values["key"] != key:
+        raise ValueError("it is not of this key")
+    compressed, stored, pairs = values["compressed"], values["stored"], values["chunks"]
+    if type(compressed) is not bool or not _is_size(stored) or not isinstance(pairs, list):
+        raise ValueError("its values are of other types")
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(map(_is_size, pair)) for pair in pairs):  # noqa: PLR2004
+        raise ValueError("its chunks are no sizes")
+    chunks = tuple((raw, packed) for raw, packed in pairs)
+    if compressed != (stored < size) or rest != (stored if compressed else 0):
+        raise ValueError("its size is another")
+    raws = [min(CHUNK, size - start) for start in range(0, size, CHUNK)]
+    if chunks and ([raw for raw, _ in chunks] != raws or sum(packed for _, packed in chunks) != stored):
+        raise ValueError("its chunks do not add up")
+    return _Head(compressed, stored, chunks)
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 def _chunks(size: int, parts: list[bytes]) -> tuple[tuple[int, int], ...]:

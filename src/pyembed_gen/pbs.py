@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyembed_gen.errors import ArchiveError
+from pyembed_gen.matrix import is_version
 from pyembed_gen.tree import Facts
 
 __all__ = ["FACTS", "MAX_FACTS", "area", "facts", "is_patchlevel", "version_in_patchlevel"]
@@ -39,7 +40,7 @@ def area(name: str) -> tuple[str, str]:
 def facts(content: bytes) -> tuple[Facts, bytes]:
     """Read PYTHON.json: what the generator wants to know, and the digest of licences it keeps.
 
-    Raises ArchiveError if it is not JSON or lacks its main keys.
+    Raises ArchiveError if it is not JSON, lacks its main keys or names no version of CPython.
     """
     try:
         values = _table(json.loads(content), "it")
@@ -48,6 +49,8 @@ def facts(content: bytes) -> tuple[Facts, bytes]:
             triple=_text(values["target_triple"]),
             test_packages=tuple(sorted(_texts(values.get("python_stdlib_test_packages", [])))),
         )
+        if not is_version(found.version):
+            raise ArchiveError(f"PYTHON.json names no CPython version: {found.version!r:.40}", hint=_HINT)
         return found, _license_digest(values)
     except KeyError as error:
         raise ArchiveError(f"reading PYTHON.json: it has no {error}", hint=_HINT) from error

@@ -88,7 +88,7 @@ def generate(
     progress = Notes(progress)
     supplies = _supplies(matrix, request, source, settings, progress)
     jobs = [supply.job for supply in supplies]
-    _check_output(jobs, matrix)
+    _check_output(supplies, matrix)
     made = {supply.job: _up_to_date(supply.job, supply.current, 0.0) for supply in supplies if supply.current}
     missing = [supply for supply in supplies if not supply.current]
     with ExitStack() as stack:
@@ -101,9 +101,11 @@ def generate(
     return tuple(made[job].result for job in jobs)
 
 
-def _check_output(jobs: Sequence[Job], matrix: Matrix) -> None:
-    for out, group in _by_out(jobs):
-        emit.check_place(out)
+def _check_output(supplies: Sequence["_Supply"], matrix: Matrix) -> None:
+    missing = {supply.job.out for supply in supplies if not supply.current}
+    for out, group in _by_out([supply.job for supply in supplies]):
+        if out in missing:
+            emit.check_place(out)
         emit.check_siblings(out, group, matrix.platforms)
 
 
@@ -141,7 +143,7 @@ def preview(
     """
     progress = Notes(progress)
     supplies = _supplies(matrix, request, source, settings, progress)
-    _check_output([supply.job for supply in supplies], matrix)
+    _check_output(supplies, matrix)
     with workspace(settings.cache) as folder:
         return tuple(_preview(supply, matrix, settings, progress, Blobs(folder), deep=deep) for supply in supplies)
 

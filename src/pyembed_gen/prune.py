@@ -116,5 +116,5 @@ def _wildcard(piece: str) -> str:
 def _spec(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec:
     try:
         return pathspec.GitIgnoreSpec.from_lines(patterns)
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise UsageError(f"compiling the patterns {patterns}: {error}", hint="see gitignore(5)") from error

@@ -91,18 +91,26 @@ class Tree:
         Returns the name of a file or a folder, empty for the root. Raises ArchiveError if a link leads out of the
         tree, even if it came back in.
         """
+        return self._follow(name, set())
+
+    def _follow(self, name: str, passed: set[str]) -> str | None:
+        """Resolve a path; ``passed`` gets what the target of its first link names at each of its own steps."""
         done: list[str] = []
         todo = _steps(name)
         followed = 0
+        left = 0  # steps of the first link's target
         while todo:
             part = todo.pop()
-            if part == "..":
-                if not done:
-                    raise ArchiveError(f"the link {name!r} leads out of the installation")
-                done.pop()
+            own = len(todo) < left
+            left = min(left, len(todo))
             if part in (".", ".."):
+                if part == ".." and not done:
+                    raise ArchiveError(f"the link {name!r} leads out of the installation")
+                del done[len(done) - (part == "..") :]
                 continue
             path = "/".join([*done, part])
+            if own:
+                passed.add(path)
             entry = self.by_name.get(path)
             if isinstance(entry, File):
                 return None if todo else path
@@ -113,6 +121,7 @@ class Tree:
                 if entry.target.startswith("/"):
                     raise ArchiveError(f"the link {name!r} leads out of the installation")
                 todo.extend(_steps(entry.target))
+                left = len(todo) if followed == 1 else left
             elif path in self._folders:
                 done.append(part)
             else:
@@ -140,16 +149,36 @@ class Tree:
             if folder in self.by_name:
                 below = next(entry.name for entry in self.entries if entry.name.startswith(f"{folder}/"))
                 raise ArchiveError(f"{below!r} lies below {folder!r}, which is not a folder")
-        tree = self
-        while True:
-            dangling = {
-                entry.name: "dangling-link"
-                for entry in tree.entries
-                if isinstance(entry, Link) and tree.resolve(entry.name) is None
-            }
-            if not dangling:
-                return tree
-            tree = tree.without(dangling)
+        return self.without(dict.fromkeys(self._dangling(), "dangling-link"))
+
+    def _dangling(self) -> set[str]:
+        """Return the links that lead nowhere, also once the others of them and folders of nothing else are gone.
+
+        Each link is followed once. What it depends on are the links and folders that its own target names: links
+        further on depend on theirs.
+        """
+        needed_by: dict[str, list[str]] = {}
+        gone: list[str] = []
+        for entry in self.entries:
+            if isinstance(entry, Link):
+                passed: set[str] = set()
+                if self._follow(entry.name, passed) is None:
+                    gone.append(entry.name)
+                else:
+                    for path in passed:
+                        needed_by.setdefault(path, []).append(entry.name)
+        held = Counter(map(posixpath.dirname, [*self.by_name, *self.directories]))
+        dangling = set(gone)
+        while gone:
+            name = gone.pop()
+            folder = posixpath.dirname(name)
+            held[folder] -= 1
+            if folder and not held[folder]:
+                gone.append(folder)
+            new = [link for link in needed_by.get(name, ()) if link not in dangling]
+            dangling.update(new)
+            gone.extend(new)
+        return dangling
 
     def dropped_by_rule(self) -> Mapping[str, tuple[int, int]]:
         """Return for each rule how many files and bytes it dropped."""

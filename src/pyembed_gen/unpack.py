@@ -16,6 +16,8 @@ __all__ = ["survey", "unpack"]
 
 LICENSES = "licenses"
 _MAX_PATCHLEVEL = 1 << 16  # real ones have about 1 KB
+MAX_SIZE = 4 << 30
+"""Most bytes that all files of a tree may have together: an archive can name one content any number of times."""
 _MAX_HARD_LINKS = 40  # that lead to each other; honest archives link to files alone
 
 
@@ -166,7 +168,10 @@ class _Reading:
             dropped=tuple(sorted(self.dropped, key=lambda item: sort_key(item.name))),
             facts=self.facts,
         )
-        return tree.without(self._late_rules(tree) if self.late else {}).checked()
+        kept = tree.without(self._late_rules(tree) if self.late else {})
+        if kept.size > MAX_SIZE:
+            raise ArchiveError(f"its files have more than {MAX_SIZE} bytes together")
+        return kept.checked()
 
     def _late_rules(self, tree: Tree) -> Mapping[str, str]:
         """Rules of PYTHON.json for what was read before it."""
