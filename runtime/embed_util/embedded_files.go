@@ -27,7 +27,11 @@ func NewEmbeddedFiles(embedFs fs.FS, name string) (*EmbeddedFiles, error) {
 
 // NewEmbeddedFilesWithTmpDir extracts the bundle in embedFs to <tmpDir>-<hash> or,
 // without withHashInDir, to exactly tmpDir. An existing tmpDir is put right in place:
-// what an earlier bundle left there unchanged is removed, other files stay.
+// what an earlier bundle left there unchanged is removed, other files stay. But a file
+// or link that was in tmpDir under the name of one of the bundle's is replaced, whatever
+// its content: that is goempy's contract. When a directory is where the bundle has a
+// file or link, or anything else where it has a directory, and no earlier bundle put it
+// there, nothing is changed and the error, which wraps ErrNoBaseDir, names it.
 func NewEmbeddedFilesWithTmpDir(embedFs fs.FS, tmpDir string, withHashInDir bool) (*EmbeddedFiles, error) {
 	return extract(embedFs, func(b *tree.Bundle) (*tree.Tree, error) {
 		if withHashInDir {

@@ -23,9 +23,9 @@
 // # Environment of commands
 //
 // A command of an embedded Python inherits the environment without PYTHONHOME,
-// PYTHONEXECUTABLE and __PYVENV_LAUNCHER__: the interpreter finds its library from
-// its own path, and the variables would lead it, or a Python that it starts, to
-// another one. Paths of AddPythonPath replace an inherited PYTHONPATH. Python caches
+// PYTHONPLATLIBDIR, PYTHONEXECUTABLE and __PYVENV_LAUNCHER__: the interpreter finds
+// its library from its own path, and the variables would lead it, or a Python that it
+// starts, to another one or to none. Paths of AddPythonPath replace an inherited PYTHONPATH. Python caches
 // bytecode in the extracted tree, except at VerifyHash, which removes what it finds
 // there and sets PYTHONDONTWRITEBYTECODE.
 package python

@@ -32,7 +32,8 @@ func NewEmbeddedPython(name string) (*EmbeddedPython, error) {
 
 // NewEmbeddedPythonWithTmpDir is NewEmbeddedPython in a directory of the caller's:
 // <tmpDir>-<hash> or, without withHashInDir, exactly tmpDir. Other files that are in
-// tmpDir stay.
+// tmpDir stay; those with the name of one of Python's are replaced, see
+// embed_util.NewEmbeddedFilesWithTmpDir.
 func NewEmbeddedPythonWithTmpDir(tmpDir string, withHashInDir bool) (*EmbeddedPython, error) {
 	if data.Data == nil {
 		return nil, errNoOwnPython()

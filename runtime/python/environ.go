@@ -7,9 +7,10 @@ import (
 )
 
 // misleading are the inherited variables that would give an interpreter of ours
-// another's library or name ("Environment variables" in Python's "Command line and
-// environment"; the last one is set by the launchers of macOS).
-var misleading = []string{"PYTHONHOME", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"}
+// another's library or name, or have it look for its own in a directory that it does
+// not have ("Environment variables" in Python's "Command line and environment"; the
+// last one is set by the launchers of macOS).
+var misleading = []string{"PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"}
 
 // settings are the interpreter's flags and environment for a command, made from the
 // inherited environment.

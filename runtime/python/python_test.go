@@ -105,7 +105,7 @@ func TestCommands(t *testing.T) {
 // once, and isolation drops the rest.
 func TestEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
-		"PYTHONHOME": "/other", "PYTHONEXECUTABLE": "/other/python", "__PYVENV_LAUNCHER__": "/other/python",
+		"PYTHONHOME": "/other", "PYTHONPLATLIBDIR": "lib64", "PYTHONEXECUTABLE": "/other/python", "__PYVENV_LAUNCHER__": "/other/python",
 		"PYTHONPATH": "/inherited", "PYTHONUTF8": "1",
 	} {
 		t.Setenv(name, value)
@@ -133,6 +133,14 @@ func TestEnvironment(t *testing.T) {
 		if got := strings.ReplaceAll(run(t, ep), "\n", "|"); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
+	}
+}
+
+// TestLongName: a name that no file system takes is cut.
+func TestLongName(t *testing.T) {
+	dir := filepath.Base(open(t, python.WithName(strings.Repeat("n", 300))).GetExtractedPath())
+	if name, hash, _ := strings.Cut(dir, "-"); name != strings.Repeat("n", 100) || len(hash) != 16 {
+		t.Errorf("it is in %s", dir)
 	}
 }
 

@@ -2,7 +2,7 @@
 //
 // A base must not let another user plant code: it belongs to this user or to root,
 // nobody else may write it, programs may be run from it, and no directory above it
-// lets others exchange it. Directories that the caller names are used or are an
+// belongs to another user or lets others exchange it. Directories that the caller names are used or are an
 // error; of those that are only found, the first that will do is used. On Windows
 // and Plan 9 owners and modes are not looked at: the directories that are found
 // there lie in the user's profile.

@@ -41,9 +41,10 @@ func CheckOwn(dir string, sticky bool) error {
 	return nil
 }
 
-// checkAbove makes sure that no directory above a real path lets other users
-// exchange what is below it. Root also avoids directories below another user's.
+// checkAbove makes sure that no directory above a real path lets other users exchange
+// what is below it, as those who may write it can, and its owner whatever its mode.
 func checkAbove(path string) error {
+	euid := os.Geteuid()
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 		info, err := os.Lstat(dir)
 		if err != nil {
@@ -56,7 +57,7 @@ func checkAbove(path string) error {
 		if othersWrite(info, st) && info.Mode()&fs.ModeSticky == 0 {
 			return fmt.Errorf("%s lies below %s, which other users can write (mode %04o)", path, dir, info.Mode().Perm())
 		}
-		if os.Geteuid() == 0 && st.Uid != 0 && st.Uid != nobody {
+		if st.Uid != 0 && int(st.Uid) != euid && st.Uid != nobody {
 			return fmt.Errorf("%s lies below %s, which belongs to user %d", path, dir, st.Uid)
 		}
 		if dir == filepath.Dir(dir) {

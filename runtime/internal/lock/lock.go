@@ -38,17 +38,25 @@ func Try(path string, mode Mode) (*File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := tryLock(f, mode); err != nil {
-			f.Close()
-			return nil, err
+		if l, err := lockOpen(f, path, mode); l != nil || err != nil {
+			return l, err
 		}
-		l := &File{path: path, f: f}
-		if l.Current() {
-			return l, nil
-		}
-		// Its last holder removed the file between our open and our lock.
-		l.Unlock()
 	}
+}
+
+// lockOpen locks f, which was opened at path, or closes it. It returns neither a lock
+// nor an error if the last holder removed the file between our open and our lock.
+func lockOpen(f *os.File, path string, mode Mode) (*File, error) {
+	if err := tryLock(f, mode); err != nil {
+		f.Close()
+		return nil, err
+	}
+	l := &File{path: path, f: f}
+	if !l.Current() {
+		l.Unlock()
+		return nil, nil
+	}
+	return l, nil
 }
 
 // maxWait bounds the pause between two attempts, and so how long a lock that

@@ -11,12 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openLockFile does not follow a link that someone left in a shared directory. A
-// file that can't be written, as in an image layer, is locked through a reader.
+// openLockFile makes a file that nobody else can open: who can, even for reading, can
+// lock it and keep everybody waiting. It does not follow a link that someone left in a
+// shared directory, nor wait for the other end of a pipe. A file that can't be written,
+// as in an image layer, is locked through a reader.
 func openLockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	const safe = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|safe, 0o600)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS) {
-		if ro, roErr := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0); roErr == nil {
+		if ro, roErr := os.OpenFile(path, os.O_RDONLY|safe, 0); roErr == nil {
 			f, err = ro, nil
 		}
 	}
@@ -27,6 +30,10 @@ func openLockFile(path string) (*os.File, error) {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		f.Close()
 		return nil, &fs.PathError{Op: "fstat", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		f.Close()
+		return nil, &fs.PathError{Op: "lock", Path: path, Err: errors.New("it is not a regular file")}
 	}
 	if st.Uid != 0 && int(st.Uid) != os.Geteuid() {
 		f.Close()

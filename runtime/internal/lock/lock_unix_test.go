@@ -7,8 +7,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -132,6 +134,69 @@ func TestLease(t *testing.T) {
 	d.Release()
 	var none *Lease
 	none.Release()
+}
+
+// TestRemovedMeanwhile: a lock on a file that is removed, or replaced, between open and
+// lock is none, and the next attempt takes the new file.
+func TestRemovedMeanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	for _, replaced := range []bool{false, true} {
+		f, err := openLockFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if replaced {
+			defer try(t, path, Exclusive).Unlock()
+		}
+		if l, err := lockOpen(f, path, Exclusive); l != nil || err != nil {
+			t.Errorf("replaced %v: %v %v", replaced, l, err)
+		}
+		if err := f.Close(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("replaced %v: the file is still open: %v", replaced, err)
+		}
+	}
+}
+
+// TestPrivate: others can't open a lock file and lock it.
+func TestPrivate(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	path := filepath.Join(t.TempDir(), "lock")
+	defer try(t, path, Shared).Unlock()
+	if info, err := os.Lstat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+}
+
+// TestPipe: a pipe in the place of a lock file is refused, and not waited for.
+func TestPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	for _, mode := range []uint32{0o600, 0o400} {
+		if err := syscall.Mkfifo(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		failed := make(chan error, 1)
+		go func() {
+			l, err := Try(path, Exclusive)
+			if err == nil {
+				l.Unlock()
+			}
+			failed <- err
+		}()
+		select {
+		case err := <-failed:
+			if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "regular") {
+				t.Errorf("mode %o: error is %v", mode, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("mode %o: it hangs", mode)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestLink: a lock file that is a link, as others could leave in /tmp, is refused.

@@ -10,7 +10,7 @@ import (
 
 // openLockFile opens path for locking.
 func openLockFile(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 }
 
 // tryLock locks the first byte, which need not exist.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -258,6 +259,84 @@ func TestOtherUsersTree(t *testing.T) {
 	asUser(t, other, 12346)
 	if out, err := other.CombinedOutput(); err == nil || !strings.Contains(string(out), "belongs to user 12345") {
 		t.Errorf("another user: %v: %s", err, out)
+	}
+}
+
+// TestBelowOtherUser: a base that is only found may lie below root's directories and
+// this user's, not below another's, who can exchange it.
+func TestBelowOtherUser(t *testing.T) {
+	dir, binary, bundle := shared(t, bt.Gzip(t, bt.Small()))
+	const us, nobody = 12345, 65534
+	for above, want := range map[int]string{0: "", us: "", nobody: "", 12346: "belongs to user 12346"} {
+		top := filepath.Join(dir, strconv.Itoa(above))
+		home := filepath.Join(top, "home")
+		must(t, os.MkdirAll(home, 0o755))
+		cmd := process(bundle, "", "HOME="+home, "XDG_CACHE_HOME=", "PYEMBED_CACHE_DIR=", "TMPDIR="+filepath.Join(dir, "missing"))
+		cmd.Path = binary
+		asUser(t, cmd, us)
+		must(t, os.Chown(home, us, us))
+		must(t, os.Chown(top, above, above))
+		out, err := cmd.CombinedOutput()
+		switch {
+		case want == "" && (err != nil || !strings.HasPrefix(string(out), home)),
+			want != "" && (err == nil || !strings.Contains(string(out), want)):
+			t.Errorf("below a directory of user %d: %v: %s", above, err, out)
+		}
+	}
+}
+
+// TestLockFilesOfAnImage: lock files that the user may read are locked, others are done
+// without.
+func TestLockFilesOfAnImage(t *testing.T) {
+	dir, binary, bundle := shared(t, bt.Gzip(t, bt.Small()))
+	base := filepath.Join(dir, "base")
+	must(t, os.Mkdir(base, 0o755))
+	tr := open(t, bundle, base, tree.Options{})
+	for _, mode := range []os.FileMode{0o600, 0o644} {
+		must(t, os.Chmod(tr.Path()+".lock", mode))
+		must(t, os.Chmod(tr.Path()+".lease", mode))
+		for _, changed := range []bool{false, true} {
+			if changed { // so that the lock is asked for
+				must(t, os.Chtimes(filepath.Join(tr.Path(), "bin/python3.14"), time.Unix(1, 0), time.Unix(int64(mode), 0)))
+			}
+			cmd := process(bundle, base)
+			cmd.Path = binary
+			asUser(t, cmd, 12345)
+			if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != tr.Path() {
+				t.Errorf("mode %v, changed %v: %v: %s", mode, changed, err, out)
+			}
+		}
+	}
+}
+
+// TestPlantedPipes: pipes that the user may only read, in the place of lock files, are
+// not waited for: there is no lease, and an error where the lock is needed.
+func TestPlantedPipes(t *testing.T) {
+	dir, binary, bundle := shared(t, bt.Gzip(t, bt.Small()))
+	base := filepath.Join(dir, "base")
+	must(t, os.Mkdir(base, 0o755))
+	tr := open(t, bundle, base, tree.Options{})
+	for _, path := range []string{tr.Path() + ".lease", tr.Path() + ".lock"} {
+		must(t, os.Remove(path))
+		must(t, syscall.Mkfifo(path, 0o600))
+		must(t, os.Chmod(path, 0o444))
+	}
+	run := func() (string, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		cmd := process(bundle, base)
+		late := exec.CommandContext(ctx, binary)
+		late.Env = cmd.Env
+		asUser(t, late, 12345)
+		out, err := late.CombinedOutput()
+		return strings.TrimSpace(string(out)), err
+	}
+	if out, err := run(); err != nil || out != tr.Path() {
+		t.Errorf("lease: %v: %s", err, out)
+	}
+	must(t, os.Remove(filepath.Join(tr.Path(), "bin/python3")))
+	if out, err := run(); err == nil || !strings.Contains(out, tr.Path()+".lock: it is not a regular file") {
+		t.Errorf("lock: %v: %s", err, out)
 	}
 }
 

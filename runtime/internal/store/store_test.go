@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -152,6 +153,9 @@ func TestHeal(t *testing.T) {
 			must(t, os.Rename(at(d, "lib/python3.14/a"), at(t.TempDir(), "a")))
 			return os.Symlink(t.TempDir(), at(d, "lib/python3.14/a"))
 		}},
+		{"directory replaced by a link to an equal one", tree.Stat, func(d string) error { return outside(t, at(d, "lib/python3.14/a")) }},
+		{"directory with directories replaced by a link to an equal one", tree.Stat, func(d string) error { return outside(t, at(d, "lib")) }},
+		{"directory with links replaced by a link to an equal one", tree.Hash, func(d string) error { return outside(t, at(d, "bin")) }},
 		{"directory writable by others", tree.Stat, func(d string) error { return os.Chmod(at(d, "lib/python3.14"), 0o777) }},
 		{"link removed", tree.Stat, func(d string) error { return os.Remove(at(d, "bin/python3")) }},
 		{"link changed", tree.Stat, func(d string) error {
@@ -203,6 +207,32 @@ func TestHeal(t *testing.T) {
 				t.Errorf("beside the tree there is %v", left)
 			}
 		})
+	}
+}
+
+// outside moves a directory to another place and leaves a link to it.
+func outside(t testing.TB, dir string) error {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), filepath.Base(dir))
+	must(t, os.Rename(dir, to))
+	return os.Symlink(to, dir)
+}
+
+// TestHealMode: a directory that others can write is one that they can't afterwards.
+func TestHealMode(t *testing.T) {
+	bundle, base := bt.Gzip(t, bt.Small()), newBase(t)
+	dir := filepath.Join(open(t, bundle, base, tree.Options{}).Path(), "lib/python3.14")
+	for _, level := range []tree.Level{tree.Stat, tree.Hash} {
+		for _, stamp := range []bool{true, false} {
+			must(t, os.Chmod(dir, 0o777))
+			if !stamp {
+				must(t, os.Remove(filepath.Join(dir, "../../.pyembed-stamp")))
+			}
+			open(t, bundle, base, tree.Options{Level: level})
+			if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+				t.Errorf("level %d, stamp %v: %v %v", level, stamp, info.Mode(), err)
+			}
+		}
 	}
 }
 
@@ -394,9 +424,7 @@ func entries(t *testing.T, dir string) []string {
 func TestInPlace(t *testing.T) {
 	dir := newBase(t)
 	openExact := func(files bt.Files) *tree.Tree {
-		b, err := tree.NewBundle(os.DirFS(bt.Gzip(t, files)))
-		must(t, err)
-		tr, err := store.OpenExact(context.Background(), b, dir, tree.Options{})
+		tr, err := openExact(t, dir, files)
 		must(t, err)
 		return tr
 	}
@@ -410,6 +438,125 @@ func TestInPlace(t *testing.T) {
 	must(t, os.Mkdir(filepath.Join(dir, "d/__pycache__"), 0o755))
 	must(t, tr.Remove())
 	bt.Same(t, dir, bt.Files{"lib/mine": "mine", "lib/c": "changed"})
+}
+
+// openExact opens a bundle of files in exactly dir.
+func openExact(t testing.TB, dir string, files bt.Files) (*tree.Tree, error) {
+	t.Helper()
+	b, err := tree.NewBundle(os.DirFS(bt.Gzip(t, files)))
+	must(t, err)
+	return store.OpenExact(context.Background(), b, dir, tree.Options{})
+}
+
+// TestInPlaceForeign: what is in the way of a bundle in a directory of the caller's is
+// an error before anything is changed, unless an earlier bundle put it there.
+func TestInPlaceForeign(t *testing.T) {
+	none := func(string) error { return nil }
+	for _, c := range []struct {
+		name   string
+		before bt.Files // the caller's
+		first  bt.Files // an earlier bundle, if any
+		change func(dir string) error
+		files  bt.Files
+		want   string   // what the error names; "" for none
+		after  bt.Files // if there is no error
+	}{
+		{"directory for a file", bt.Files{"config/deep/precious": "p"}, nil, none,
+			bt.Files{"a": "a", "config": "c"}, "config", nil},
+		{"empty directory for a file", bt.Files{"config": bt.Dir{}}, nil, none, bt.Files{"config": "c"}, "config", nil},
+		{"directory for a link", bt.Files{"d/config/precious": "p"}, nil, none,
+			bt.Files{"d/a": "a", "d/config": bt.Link("a")}, "d/config", nil},
+		{"file for a directory", bt.Files{"lib": "mine"}, nil, none, bt.Files{"a": "a", "lib/a.py": "a"}, "lib", nil},
+		{"link for a directory", bt.Files{"real/a.py": "mine", "lib": bt.Link("real")}, nil, none,
+			bt.Files{"lib/a.py": "a"}, "lib", nil},
+		{"file for a file", bt.Files{"lib/a.py": "mine", "lib/b.py": "mine"}, nil, none,
+			bt.Files{"lib/a.py": "a"}, "", bt.Files{"lib/a.py": "a", "lib/b.py": "mine"}},
+		{"upgrade", nil, bt.Files{"lib/deep/x": "1", "conf": "1", "link": bt.Link("conf")}, func(d string) error {
+			must(t, os.Mkdir(filepath.Join(d, "lib/deep/__pycache__"), 0o755))
+			return os.WriteFile(filepath.Join(d, "lib/deep/__pycache__/x.pyc"), nil, 0o644)
+		}, bt.Files{"lib": "2", "conf/a": "2", "link/b": "2"}, "", bt.Files{"lib": "2", "conf/a": "2", "link/b": "2"}},
+		{"upgrade, a file in the directory", nil, bt.Files{"lib/deep/x": "1", "a": "1"}, func(d string) error {
+			return os.WriteFile(filepath.Join(d, "lib/deep/mine"), nil, 0o644)
+		}, bt.Files{"lib": "2", "a": "2"}, "lib/deep/mine", nil},
+		{"upgrade, a file in the directory changed", nil, bt.Files{"lib/x": "1", "a": "1"}, func(d string) error {
+			return os.WriteFile(filepath.Join(d, "lib/x"), []byte("mine"), 0o644)
+		}, bt.Files{"lib": "2", "a": "2"}, "lib/x", nil},
+		{"upgrade, the file changed", nil, bt.Files{"conf": "1", "a": "1"}, func(d string) error {
+			return os.WriteFile(filepath.Join(d, "conf"), []byte("mine"), 0o644)
+		}, bt.Files{"conf/x": "2", "a": "2"}, "conf", nil},
+		{"file replaced by a directory", nil, bt.Files{"conf": "1", "a": "1"}, func(d string) error {
+			must(t, os.Remove(filepath.Join(d, "conf")))
+			return os.Mkdir(filepath.Join(d, "conf"), 0o755)
+		}, bt.Files{"conf": "1", "a": "1"}, "conf", nil},
+		{"directory replaced by a file", nil, bt.Files{"lib/a": "1"}, func(d string) error {
+			must(t, os.RemoveAll(filepath.Join(d, "lib")))
+			return os.WriteFile(filepath.Join(d, "lib"), []byte("mine"), 0o644)
+		}, bt.Files{"lib/a": "1"}, "lib", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, was := newBase(t), t.TempDir()
+			bt.Write(t, dir, c.before)
+			if c.first != nil {
+				tr, err := openExact(t, dir, c.first)
+				must(t, err)
+				tr.Release()
+			}
+			must(t, c.change(dir))
+			must(t, os.CopyFS(was, os.DirFS(dir)))
+			tr, err := openExact(t, dir, c.files)
+			if c.want == "" {
+				must(t, err)
+				tr.Release()
+				bt.Same(t, dir, c.after)
+				return
+			}
+			if !errors.Is(err, basedir.ErrNone) || !strings.Contains(err.Error(), filepath.Join(dir, c.want)+" is in the way") {
+				t.Errorf("error is %v", err)
+			}
+			out, err := exec.Command("diff", "-r", "--no-dereference", was, dir).CombinedOutput()
+			if err != nil {
+				t.Errorf("something changed: %v: %s", err, out)
+			}
+		})
+	}
+}
+
+// TestInPlaceLink: an upgrade and a removal touch nothing behind a link that has taken
+// the place of a directory.
+func TestInPlaceLink(t *testing.T) {
+	first := bt.Files{"lib/old.py": "1", "lib/deep/old.py": "1", "a": "1"}
+	for _, c := range []struct {
+		name  string
+		then  func(t *testing.T, dir string, tr *tree.Tree)
+		after bt.Files
+	}{
+		{"upgrade without the directory", func(t *testing.T, dir string, tr *tree.Tree) {
+			_, err := openExact(t, dir, bt.Files{"a": "2"})
+			must(t, err)
+		}, bt.Files{"a": "2", "lib": bt.Link("../elsewhere/lib")}},
+		{"upgrade with the directory", func(t *testing.T, dir string, tr *tree.Tree) {
+			_, err := openExact(t, dir, bt.Files{"lib/new.py": "2"})
+			must(t, err)
+		}, bt.Files{"lib/new.py": "2"}},
+		{"removal", func(t *testing.T, dir string, tr *tree.Tree) { must(t, tr.Remove()) },
+			bt.Files{"lib": bt.Link("../elsewhere/lib")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := newBase(t)
+			tr, err := openExact(t, dir, first)
+			must(t, err)
+			elsewhere := filepath.Join(dir, "../elsewhere")
+			must(t, os.Mkdir(elsewhere, 0o755))
+			must(t, os.Rename(filepath.Join(dir, "lib"), filepath.Join(elsewhere, "lib")))
+			must(t, os.Symlink("../elsewhere/lib", filepath.Join(dir, "lib")))
+			files := bt.Files{"lib/__pycache__/old.pyc": "", "lib/deep/__pycache__/old.pyc": ""}
+			bt.Write(t, elsewhere, files)
+			files["lib/old.py"], files["lib/deep/old.py"] = "1", "1"
+			c.then(t, dir, tr)
+			bt.Same(t, elsewhere, files)
+			bt.Same(t, dir, c.after)
+		})
+	}
 }
 
 // TestInPlaceCancelled: a directory that was made for an extraction that fails goes,

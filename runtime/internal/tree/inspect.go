@@ -57,6 +57,7 @@ func (t *Tree) unchanged(s *stamp) bool {
 // A diagnosis is how a tree differs from its manifest.
 type diagnosis struct {
 	plan    *plan
+	old     *stamp            // as it is on disk, of any bundle; may be nil
 	records map[string]record // of the entries that are right
 	dirs    []string          // missing, or something else
 	files   []node            // missing or changed
@@ -92,7 +93,7 @@ func (t *Tree) diagnose(ctx context.Context) (*diagnosis, error) {
 	}
 	defer st.close()
 	old := readStamp(t.path)
-	d := &diagnosis{plan: p, records: make(map[string]record, len(p.names))}
+	d := &diagnosis{plan: p, old: old, records: make(map[string]record, len(p.names))}
 	var known map[string]record
 	if d.stale = old == nil || old.identity != t.bundle.Identity; !d.stale {
 		known = old.byName()
@@ -124,7 +125,7 @@ func (t *Tree) diagnose(ctx context.Context) (*diagnosis, error) {
 	if err := t.readAll(ctx, m, read, d); err != nil {
 		return nil, err
 	}
-	if err := t.findExtra(d, old); err != nil {
+	if err := t.findExtra(d); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -235,10 +236,10 @@ func (t *Tree) sameContent(ctx context.Context, m *manifest.Manifest, n node, in
 // everything that the manifest does not name: a planted .pyc or sitecustomize.py
 // runs beside intact files. In a directory of the caller's it is only what an
 // earlier bundle put there and nobody has changed since.
-func (t *Tree) findExtra(d *diagnosis, old *stamp) error {
+func (t *Tree) findExtra(d *diagnosis) error {
 	if t.opt.InPlace {
-		if old != nil && old.identity != t.bundle.Identity {
-			d.extra = t.leftOver(d.plan, old)
+		if d.old != nil && d.old.identity != t.bundle.Identity {
+			d.extra = t.leftOver(d.plan, d.old)
 		}
 		return nil
 	}
@@ -273,7 +274,7 @@ func (t *Tree) findExtra(d *diagnosis, old *stamp) error {
 }
 
 // leftOver lists the files and links of an older stamp that the plan does not name
-// and that are as they were.
+// and that are as they were. What is seen through a link lies outside and stays.
 func (t *Tree) leftOver(p *plan, old *stamp) []string {
 	st, err := newStatter(t.path)
 	if err != nil {
@@ -285,7 +286,7 @@ func (t *Tree) leftOver(p *plan, old *stamp) []string {
 		if p.names[e.name] || e.kind == 'd' || manifest.CheckName(e.name) != nil {
 			continue
 		}
-		if r, err := st.lstat(e.name); err == nil && r.same(e.record) {
+		if r, err := st.lstat(e.name); err == nil && r.same(e.record) && t.realDirs(path.Dir(e.name)) {
 			names = append(names, e.name)
 		}
 	}

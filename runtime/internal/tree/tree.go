@@ -126,8 +126,9 @@ func (t *Tree) there() (bool, error) {
 	return true, nil
 }
 
-// takeLease takes the lease if it has none. Only ErrHeld matters to the caller:
-// where no lease can be taken, nobody else can take one to remove the tree either.
+// takeLease takes the lease if it has none. Only ErrHeld matters to the caller: a tree
+// that root put into an image, with lock files that only root may open, is used without
+// a lease, and elsewhere nobody else can take one to remove the tree either.
 func (t *Tree) takeLease() error {
 	if t.lease != nil {
 		return nil
