@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from pyembed_gen.errors import ArchiveError
@@ -66,7 +67,7 @@ class Origin:
     portable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """All of files.json. ``recipe`` is the sha256 of all that decided the output.
 
@@ -79,7 +80,7 @@ class Manifest:
     origin: Origin
     dropped: tuple[tuple[str, int, int], ...] = ()
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         """Hash of the extracted tree."""
         return content_hash(self.entries)
@@ -101,6 +102,10 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """Return files.json: contentHash first, so that a reader can stop there; one entry a line."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> bytes:
         head = {
             "contentHash": self.content_hash,
             "version": VERSION,

@@ -1,6 +1,7 @@
 """An installation as the stages hand it on: names and facts here, contents in a blob store."""
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pyembed_gen.errors import ArchiveError
 
 __all__ = ["Dropped", "Facts", "File", "Link", "Tree", "name_problem", "sort_key"]
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_LINKS = 40  # as Linux: more symlinks than this on one path are a loop
 
 
@@ -204,7 +206,7 @@ def name_problem(name: str) -> str:
         name.encode("utf-8")
     except UnicodeEncodeError:
         return "is not UTF-8"
-    if any(ord(ch) < 0x20 or ord(ch) == 0x7F for ch in name):  # noqa: PLR2004
+    if _CONTROL.search(name):
         return "has a control character"
     return ""
 
