@@ -31,7 +31,7 @@ func NewEmbeddedFiles(embedFs fs.FS, name string) (*EmbeddedFiles, error) {
 // or link that was in tmpDir under the name of one of the bundle's is replaced, whatever
 // its content: that is goempy's contract. When a directory is where the bundle has a
 // file or link, or anything else where it has a directory, and no earlier bundle put it
-// there, nothing is changed and the error, which wraps ErrNoBaseDir, names it.
+// there, nothing is changed and the error, which wraps ErrNoUsableDir, names it.
 func NewEmbeddedFilesWithTmpDir(embedFs fs.FS, tmpDir string, withHashInDir bool) (*EmbeddedFiles, error) {
 	return extract(embedFs, func(b *tree.Bundle) (*tree.Tree, error) {
 		if withHashInDir {

@@ -14,12 +14,13 @@ import (
 var (
 	// ErrUnsupportedPlatform: nothing is embedded for this GOOS and GOARCH.
 	ErrUnsupportedPlatform = errors.New("unsupported platform")
-	// ErrManifest: the files.json of the bundle can't be used.
-	ErrManifest = manifest.Err
-	// ErrPayload: a payload is missing, damaged, or not what the manifest says.
-	ErrPayload = payload.Err
-	// ErrNoBaseDir: there is no directory that is safe to extract to.
-	ErrNoBaseDir = basedir.ErrNone
+	// ErrCorruptBundle: the files.json of the bundle can't be used, or a payload is
+	// missing, damaged, or not what it says.
+	ErrCorruptBundle = payload.ErrCorrupt
+	// ErrUnsupportedFormat: the bundle was made for a later version of this module.
+	ErrUnsupportedFormat = manifest.ErrFormat
+	// ErrNoUsableDir: there is no directory that is safe to extract to.
+	ErrNoUsableDir = basedir.ErrNone
 )
 
 // errNoFiles is the error for a bundle that is nil.

@@ -102,7 +102,7 @@ func TestCopyForEmbedRefuses(t *testing.T) {
 	} {
 		src, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
 		bt.Write(t, src, files)
-		if err := embed_util.CopyForEmbed(out, src); !errors.Is(err, embed_util.ErrManifest) {
+		if err := embed_util.CopyForEmbed(out, src); !errors.Is(err, embed_util.ErrCorruptBundle) {
 			t.Errorf("%s: error is %v", name, err)
 		}
 		if _, err := os.Stat(filepath.Join(out, "files.json")); err == nil {

@@ -44,7 +44,7 @@ func scan(dir string) (*manifest.Manifest, error) {
 			}
 			e.Mode = info.Mode().Perm()
 		default:
-			return fmt.Errorf("%w: %s is neither a directory, a file nor a link", ErrManifest, p)
+			return fmt.Errorf("pack %s: it is neither a directory, a file nor a link", p)
 		}
 		m.Files = append(m.Files, e)
 		return nil

@@ -12,12 +12,13 @@ import (
 var (
 	// ErrUnsupportedPlatform: no Python is embedded for this GOOS and GOARCH.
 	ErrUnsupportedPlatform = embed_util.ErrUnsupportedPlatform
-	// ErrManifest: the files.json of the bundle can't be used.
-	ErrManifest = embed_util.ErrManifest
-	// ErrPayload: a payload is missing, damaged, or not what the manifest says.
-	ErrPayload = embed_util.ErrPayload
-	// ErrNoBaseDir: there is no directory that is safe to extract to.
-	ErrNoBaseDir = embed_util.ErrNoBaseDir
+	// ErrCorruptBundle: the files.json of the bundle can't be used, or a payload is
+	// missing, damaged, or not what it says.
+	ErrCorruptBundle = embed_util.ErrCorruptBundle
+	// ErrUnsupportedFormat: the bundle was made for a later version of this module.
+	ErrUnsupportedFormat = embed_util.ErrUnsupportedFormat
+	// ErrNoUsableDir: there is no directory that is safe to extract to.
+	ErrNoUsableDir = embed_util.ErrNoUsableDir
 	// ErrPythonLine: the bundle has another Python line than WithPythonLine wants.
 	ErrPythonLine = errors.New("unexpected Python line")
 )

@@ -47,7 +47,7 @@ func WithName(name string) Option {
 }
 
 // WithCacheDir names the directory to extract below. It is created if need be. Open
-// fails, and wraps ErrNoBaseDir, if other users can write it, if it belongs to
+// fails, and wraps ErrNoUsableDir, if other users can write it, if it belongs to
 // another user, or if programs can't be run from it. Without it, $PYEMBED_CACHE_DIR
 // is held to the same rule; then pyembed in os.UserCacheDir and a directory of this
 // user's in os.TempDir are tried.

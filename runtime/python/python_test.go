@@ -190,11 +190,11 @@ func TestBadBundle(t *testing.T) {
 	base := python.WithCacheDir(filepath.Join(t.TempDir(), "cache"))
 	bundle := bt.Gzip(t, bt.Files{"a": strings.Repeat("a", 100)})
 	must(t, os.Remove(filepath.Join(bundle, "a.gz")))
-	if _, err := python.Open(context.Background(), os.DirFS(bundle), base); !errors.Is(err, python.ErrPayload) {
+	if _, err := python.Open(context.Background(), os.DirFS(bundle), base); !errors.Is(err, python.ErrCorruptBundle) {
 		t.Errorf("payload: %v", err)
 	}
 	bad := fstest.MapFS{"files.json": {Data: []byte(`{"version": 3}`)}}
-	if _, err := python.Open(context.Background(), bad, base); !errors.Is(err, python.ErrManifest) {
+	if _, err := python.Open(context.Background(), bad, base); !errors.Is(err, python.ErrUnsupportedFormat) {
 		t.Errorf("manifest: %v", err)
 	}
 	if _, err := python.Open(context.Background(), fake(t), base, python.WithVerify(7)); err == nil {

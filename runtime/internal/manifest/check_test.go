@@ -160,10 +160,14 @@ func TestVersions(t *testing.T) {
 		`[]`:               "files.json",
 	} {
 		_, err := manifest.Parse([]byte(text))
+		kind := manifest.Err
+		if strings.HasPrefix(want, "version") {
+			kind = manifest.ErrFormat
+		}
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%s: %v", text, err)
-		case want != "" && (!errors.Is(err, manifest.Err) || !strings.Contains(err.Error(), want)):
+		case want != "" && (!errors.Is(err, kind) || !strings.Contains(err.Error(), want)):
 			t.Errorf("%s: error is %v, want one about %s", text, err, want)
 		}
 	}

@@ -22,13 +22,17 @@ package manifest
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"pyembed.invalid/runtime/internal/payload"
 )
 
 // Err is wrapped by every error about a files.json that can't be used.
-var Err = errors.New("bad manifest")
+var Err = fmt.Errorf("%w: bad manifest", payload.ErrCorrupt)
+
+// ErrFormat is wrapped by the error about a files.json of a later format.
+var ErrFormat = errors.New("unsupported bundle format")
 
 // FileName is the manifest's path in a bundle.
 const FileName = "files.json"

@@ -35,8 +35,8 @@ func versionOf(data []byte) (int, bool) {
 // checkVersion refuses formats that this package does not know.
 func checkVersion(version int) error {
 	if version != 0 && version != Version {
-		return fmt.Errorf("%w: %s has format version %d; this runtime reads version %d and go-embed-python's: update the runtime, or generate the bundle with the pyembed-gen that belongs to it",
-			Err, FileName, version, Version)
+		return fmt.Errorf("%w: %s has version %d; this runtime reads version %d and go-embed-python's: update the runtime, or generate the bundle with the pyembed-gen that belongs to it",
+			ErrFormat, FileName, version, Version)
 	}
 	return nil
 }

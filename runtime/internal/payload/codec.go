@@ -7,11 +7,17 @@
 // and never returns success for content that does not match the digest.
 package payload
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrCorrupt is wrapped by every error about a bundle that is not what it should be.
+var ErrCorrupt = errors.New("corrupt bundle")
 
 // Err is wrapped by every error about a payload that is missing, damaged,
 // or not what its manifest says.
-var Err = errors.New("payload does not match its manifest (the bundle was damaged before the build; pyembed-gen verify finds where)")
+var Err = fmt.Errorf("%w: payload does not match its manifest (it was damaged before the build; pyembed-gen verify finds where)", ErrCorrupt)
 
 // A Codec is how compressed payloads of a bundle are compressed.
 type Codec string
