@@ -49,6 +49,11 @@ func (t *Tree) extract(ctx context.Context) (err error) {
 	if err := t.writeStamp(tmp, tmp, p, nil); err != nil {
 		return err
 	}
+	if t.opt.Trial != nil {
+		if err := t.opt.Trial(ctx, tmp); err != nil {
+			return err
+		}
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -113,7 +118,7 @@ func (t *Tree) makeTemp() (string, error) {
 	for {
 		var random [8]byte
 		rand.Read(random[:])
-		dir := t.beside("tmp-" + hex.EncodeToString(random[:]))
+		dir := t.Beside("tmp-" + hex.EncodeToString(random[:]))
 		err := os.Mkdir(dir, 0o755)
 		switch {
 		case err == nil:
@@ -130,7 +135,7 @@ func (t *Tree) makeTemp() (string, error) {
 // sweep removes temporary directories of processes that died. The lock is held, so
 // nobody alive has one.
 func (t *Tree) sweep() {
-	prefix := t.beside("tmp-")
+	prefix := t.Beside("tmp-")
 	dir, prefix := filepath.Split(prefix)
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -52,6 +52,11 @@ type Options struct {
 	InPlace  bool // the directory is the caller's: other files in it stay
 	Logger   *slog.Logger
 	Progress func(done, total int64)
+
+	// Trial is asked whether the new tree at root, complete but not yet in its place,
+	// works here. Its error ends the opening, and the tree is removed; when it wraps
+	// ErrPlace, the tree may be possible elsewhere.
+	Trial func(ctx context.Context, root string) error
 }
 
 // A Tree is an extracted bundle.
@@ -88,10 +93,11 @@ func Open(ctx context.Context, b *Bundle, path string, opt Options) (*Tree, erro
 }
 
 // lockPath and leasePath are where the tree's lock files lie.
-func (t *Tree) lockPath() string  { return t.beside("lock") }
-func (t *Tree) leasePath() string { return t.beside("lease") }
+func (t *Tree) lockPath() string  { return t.Beside("lock") }
+func (t *Tree) leasePath() string { return t.Beside("lease") }
 
-func (t *Tree) beside(what string) string {
+// Beside is the path of something that belongs to the tree but is not part of it.
+func (t *Tree) Beside(what string) string {
 	if t.opt.InPlace {
 		return filepath.Join(t.path, manifest.Reserved+what)
 	}
