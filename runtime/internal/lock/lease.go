@@ -1,6 +1,10 @@
 package lock
 
-import "sync"
+import (
+	"os"
+	"sync"
+	"time"
+)
 
 // A Lease is this process's shared lock on a tree that it uses. It is held until
 // every Lease of the path is released, or the process ends: a command that was
@@ -43,6 +47,19 @@ func TakeLease(path string) (*Lease, error) {
 	}
 	held.refs++
 	return &Lease{held: held}, nil
+}
+
+// UseGrain is how exactly the time of the last use is kept: a lease file is touched
+// when its time is off by more.
+const UseGrain = 24 * time.Hour
+
+// Touch makes the lease file's modification time say when it was last used, give or
+// take UseGrain. A time in the future, as after the clock was set back, is mended.
+// It is best effort: the file may be another user's, or on a read-only file system.
+func (l *Lease) Touch(now time.Time) {
+	if info, err := l.held.file.f.Stat(); err == nil && now.Sub(info.ModTime()).Abs() > UseGrain {
+		os.Chtimes(l.held.file.path, now, now)
+	}
 }
 
 // Release gives the lease back. It may be called more than once, and on nil.

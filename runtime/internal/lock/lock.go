@@ -64,15 +64,17 @@ func lockOpen(f *os.File, path string, mode Mode) (*File, error) {
 const maxWait = 25 * time.Millisecond
 
 // Wait locks the file at path as soon as nobody excludes it, or returns ctx's error.
-func Wait(ctx context.Context, path string, mode Mode) (*File, error) {
+// waited says that somebody did.
+func Wait(ctx context.Context, path string, mode Mode) (l *File, waited bool, err error) {
 	for pause := time.Millisecond; ; pause = min(2*pause, maxWait) {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, waited, err
 		}
 		l, err := Try(path, mode)
 		if !errors.Is(err, ErrHeld) {
-			return l, err
+			return l, waited, err
 		}
+		waited = true
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():

@@ -50,13 +50,18 @@ func TestWait(t *testing.T) {
 	l := try(t, path, Exclusive)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
-	if _, err := Wait(ctx, path, Exclusive); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("error is %v", err)
+	if _, waited, err := Wait(ctx, path, Exclusive); !errors.Is(err, context.DeadlineExceeded) || !waited {
+		t.Errorf("waited %v, error is %v", waited, err)
 	}
 	time.AfterFunc(30*time.Millisecond, func() { l.Unlock() })
-	got, err := Wait(context.Background(), path, Exclusive)
+	got, _, err := Wait(context.Background(), path, Exclusive)
 	if err != nil {
 		t.Fatal(err)
+	}
+	got.Unlock()
+	got, waited, err := Wait(context.Background(), path, Exclusive)
+	if err != nil || waited {
+		t.Fatalf("free: waited %v, %v", waited, err)
 	}
 	got.Unlock()
 }
@@ -71,7 +76,7 @@ func TestRemove(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			for range 20 {
-				l, err := Wait(context.Background(), path, Exclusive)
+				l, _, err := Wait(context.Background(), path, Exclusive)
 				if err != nil {
 					t.Error(err)
 					return
@@ -134,6 +139,28 @@ func TestLease(t *testing.T) {
 	d.Release()
 	var none *Lease
 	none.Release()
+}
+
+// TestTouch: the file says when it was last used, to a day, whatever the clock did.
+func TestTouch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lease")
+	l, err := TakeLease(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	now := time.Now().Truncate(time.Second)
+	for _, c := range []struct{ was, want time.Duration }{
+		{-time.Hour, -time.Hour}, {-25 * time.Hour, 0}, {time.Hour, time.Hour}, {25 * time.Hour, 0},
+	} {
+		if err := os.Chtimes(path, time.Time{}, now.Add(c.was)); err != nil {
+			t.Fatal(err)
+		}
+		l.Touch(now)
+		if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(now.Add(c.want)) {
+			t.Errorf("off by %v: %v %v", c.was, info.ModTime().Sub(now), err)
+		}
+	}
 }
 
 // TestRemovedMeanwhile: a lock on a file that is removed, or replaced, between open and

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"pyembed.invalid/runtime/internal/basedir"
 	"pyembed.invalid/runtime/internal/tree"
@@ -18,11 +20,24 @@ import (
 // stamp has all of them.
 const hashLen = 16
 
+// What a sweep may do: it runs when a tree was extracted, which an upgrade of a program
+// does, so that old versions do not pile up, and must not be felt beside that.
+const (
+	// SweepAge is the time without use after which a tree is swept.
+	SweepAge  = 7 * 24 * time.Hour
+	sweepTime = 250 * time.Millisecond
+	sweepMost = 8 // trees
+)
+
 // OpenNamed opens the bundle in <base>/<name>-<hash16>, in the first base that will
 // do. base is the directory that the caller names, or "". In the error, which wraps
 // basedir.ErrNone, are all that were tried.
 func OpenNamed(ctx context.Context, b *tree.Bundle, base, name string, opt tree.Options) (*tree.Tree, error) {
-	return open(ctx, b, basedir.Candidates(base), cleanName(name), opt)
+	t, err := open(ctx, b, basedir.Candidates(base), cleanName(name), opt)
+	if err == nil {
+		sweep(ctx, t, "", opt)
+	}
+	return t, err
 }
 
 // OpenHashed opens the bundle in <path>-<hash16>.
@@ -30,7 +45,50 @@ func OpenHashed(ctx context.Context, b *tree.Bundle, path string, opt tree.Optio
 	path, err := filepath.Abs(path)
 	// The directory above is often os.TempDir itself.
 	base := basedir.Candidate{Path: filepath.Dir(path), Explicit: true, Sticky: true, Err: err}
-	return open(ctx, b, []basedir.Candidate{base}, filepath.Base(path), opt)
+	name := filepath.Base(path)
+	t, err := open(ctx, b, []basedir.Candidate{base}, name, opt)
+	if err == nil && basedir.CheckOwn(filepath.Dir(t.Path()), false) == nil {
+		sweep(ctx, t, name, opt)
+	}
+	return t, err
+}
+
+// sweep removes old trees beside one that was extracted just now: those with a name, or
+// all if it is "". What can't be removed stays until another time.
+func sweep(ctx context.Context, t *tree.Tree, name string, opt tree.Options) {
+	base := filepath.Dir(t.Path())
+	if !t.Fresh() || opt.NoSweep {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sweepTime)
+	defer cancel()
+	pruning := tree.Pruning{Name: name, OlderThan: SweepAge, Most: sweepMost, Logger: opt.Logger}
+	if _, err := pruning.Prune(ctx, base); err != nil && opt.Logger != nil {
+		opt.Logger.Debug("pyembed: sweep", "base", base, "err", err)
+	}
+}
+
+// Prune removes trees that have not been used for olderThan from the base that the caller
+// names, or else from all that are found. It returns their paths.
+func Prune(ctx context.Context, base string, olderThan time.Duration, log *slog.Logger) (removed []string, err error) {
+	var problems []error
+	for _, c := range basedir.Candidates(base) {
+		if _, err := os.Lstat(c.Path); err != nil {
+			continue
+		}
+		path, err := c.Prepare()
+		if err == nil {
+			var gone []string
+			gone, err = tree.Pruning{OlderThan: olderThan, Logger: log}.Prune(ctx, path)
+			removed = append(removed, gone...)
+		} else if !c.Explicit {
+			continue // nothing of ours is there
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("prune %s: %w", c.Path, err))
+		}
+	}
+	return removed, errors.Join(problems...)
 }
 
 // OpenExact opens the bundle in exactly the directory dir, beside what else is in it.
@@ -58,8 +116,8 @@ func OpenExact(ctx context.Context, b *tree.Bundle, dir string, opt tree.Options
 	return t, err
 }
 
-// open tries the candidates in turn. What is wrong with the bundle, or with a disk
-// that is full, is wrong everywhere and ends it.
+// open tries the candidates in turn. What is wrong with the bundle is wrong everywhere
+// and ends it.
 func open(ctx context.Context, b *tree.Bundle, candidates []basedir.Candidate, name string, opt tree.Options) (*tree.Tree, error) {
 	var problems []error
 	for _, c := range candidates {
@@ -77,21 +135,21 @@ func open(ctx context.Context, b *tree.Bundle, candidates []basedir.Candidate, n
 	return nil, basedir.Tried(problems)
 }
 
-// cleanName makes any name one element of a path. Names that become equal share a
+// cleanName makes any name one element of a path, without a dot, which begins what
+// belongs to a tree. Names that become equal share a
 // base name only: the hash keeps different trees apart, and equal trees are equal.
 func cleanName(name string) string {
 	const most = 100
 	name = strings.Map(func(r rune) rune {
 		switch {
-		case '0' <= r && r <= '9', 'A' <= r && r <= 'Z', 'a' <= r && r <= 'z', strings.ContainsRune("._+-", r):
+		case '0' <= r && r <= '9', 'A' <= r && r <= 'Z', 'a' <= r && r <= 'z', strings.ContainsRune("_+-", r):
 			return r
 		default:
 			return '_'
 		}
 	}, name)
-	name = strings.TrimLeft(name[:min(len(name), most)], ".")
 	if name == "" {
 		return "files"
 	}
-	return name
+	return name[:min(len(name), most)]
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,7 +14,7 @@ import (
 )
 
 // extract writes the whole tree into a new sibling directory and renames it.
-func (t *Tree) extract(ctx context.Context) (err error) {
+func (t *Tree) extract(ctx context.Context) error {
 	m, err := t.bundle.Manifest()
 	if err != nil {
 		return err
@@ -28,11 +27,37 @@ func (t *Tree) extract(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	published := false
 	defer func() {
-		if err != nil {
+		if !published {
 			os.RemoveAll(tmp)
 		}
 	}()
+	if err := t.build(ctx, tmp, m, p); err != nil {
+		return place(err)
+	}
+	if t.opt.Trial != nil {
+		if err := t.opt.Trial(ctx, tmp); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := rename(tmp, t.path); err != nil {
+		// Without locks another process may have been faster.
+		if there, _ := t.there(); there && readIdentity(t.path) == t.bundle.Identity {
+			return nil
+		}
+		return place(err)
+	}
+	published, t.fresh = true, true
+	t.log.Debug("pyembed: extracted", "tree", t.path, "files", len(p.files))
+	return nil
+}
+
+// build writes the whole tree, and its stamp last, into the empty directory tmp.
+func (t *Tree) build(ctx context.Context, tmp string, m *manifest.Manifest, p *plan) error {
 	for _, dir := range p.dirs {
 		if err := os.Mkdir(below(tmp, dir), 0o755); err != nil {
 			return err
@@ -46,27 +71,7 @@ func (t *Tree) extract(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := t.writeStamp(tmp, tmp, p, nil); err != nil {
-		return err
-	}
-	if t.opt.Trial != nil {
-		if err := t.opt.Trial(ctx, tmp); err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := rename(tmp, t.path); err != nil {
-		// Without locks another process may have been faster.
-		if there, _ := t.there(); there && readIdentity(t.path) == t.bundle.Identity {
-			os.RemoveAll(tmp)
-			return nil
-		}
-		return err
-	}
-	t.log.Debug("pyembed: extracted", "tree", t.path, "files", len(p.files))
-	return nil
+	return t.writeStamp(tmp, tmp, p, nil)
 }
 
 // fill writes files to where dest says, and reports progress.
@@ -115,38 +120,55 @@ func (t *Tree) writeStamp(root, tmp string, p *plan, known map[string]record) er
 // makeTemp makes a directory for what is not published yet: beside the tree, or in
 // a caller's directory, which may be a file system of its own.
 func (t *Tree) makeTemp() (string, error) {
+	dir, err := makeTemp(t.Beside(""))
+	return dir, place(err)
+}
+
+// makeTemp makes a directory with a temporary name that begins with start.
+func makeTemp(start string) (string, error) {
 	for {
 		var random [8]byte
 		rand.Read(random[:])
-		dir := t.Beside("tmp-" + hex.EncodeToString(random[:]))
-		err := os.Mkdir(dir, 0o755)
-		switch {
-		case err == nil:
-			return dir, nil
-		case errors.Is(err, fs.ErrExist):
-		case notWritable(err):
-			return "", fmt.Errorf("%w: %w", ErrPlace, err)
-		default:
-			return "", err
+		dir := start + "tmp-" + hex.EncodeToString(random[:])
+		if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {
+			return dir, err
 		}
 	}
 }
 
-// sweep removes temporary directories of processes that died. The lock is held, so
-// nobody alive has one.
-func (t *Tree) sweep() {
-	prefix := t.Beside("tmp-")
-	dir, prefix := filepath.Split(prefix)
+// dropTemporaries removes what processes left that died. The lock is held, so nobody
+// alive has such a directory.
+func (t *Tree) dropTemporaries() {
+	dir, start := filepath.Split(t.Beside(""))
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), prefix) {
+		if rest, ok := strings.CutPrefix(e.Name(), start); ok && isTemporary(rest) {
 			t.log.Debug("pyembed: remove what a dead process left", "dir", e.Name())
 			os.RemoveAll(filepath.Join(dir, e.Name()))
 		}
 	}
+}
+
+// isTemporary reports whether what follows a tree's path belongs to a temporary
+// directory, of a tree that is being written or of one that is being removed.
+func isTemporary(suffix string) bool {
+	kind, random, _ := strings.Cut(suffix, "-")
+	return kind == "tmp" && isHex16(random)
+}
+
+// isOverlay reports whether what follows a tree's path belongs to a directory that was
+// made for users of the tree (package overlay).
+func isOverlay(suffix string) bool {
+	kind, hash, _ := strings.Cut(suffix, "-")
+	return kind == "env" && isHex16(hash)
+}
+
+// isHex16 reports whether s is 16 hex digits.
+func isHex16(s string) bool {
+	return len(s) == 16 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // below is the path of an entry in a directory.

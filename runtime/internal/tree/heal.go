@@ -34,10 +34,10 @@ func (t *Tree) heal(ctx context.Context) error {
 	}
 	defer os.RemoveAll(tmp)
 	if err := t.replace(ctx, d, tmp); err != nil {
-		return err
+		return place(err)
 	}
 	if err := t.writeStamp(t.path, tmp, d.plan, d.records); err != nil {
-		return err
+		return place(err)
 	}
 	t.log.Debug("pyembed: put right", "tree", t.path, "what", d.String())
 	return nil

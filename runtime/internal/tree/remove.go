@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"sort"
+	"strings"
 
 	"pyembed.invalid/runtime/internal/lock"
 )
@@ -21,53 +22,6 @@ func (t *Tree) Release() {
 // and what Python cached beside it, and the directory itself if that leaves it empty.
 func (t *Tree) Remove() error {
 	t.lease.Release()
-	l, err := lock.Try(t.lockPath(), lock.Exclusive)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return t.remove()
-	}
-	if err != nil {
-		return unlessGone(err)
-	}
-	lease, err := lock.Try(t.leasePath(), lock.Exclusive)
-	if err != nil {
-		l.Unlock()
-		return unlessGone(err)
-	}
-	err = t.remove()
-	lease.Remove()
-	l.Remove()
-	if t.opt.InPlace {
-		os.Remove(t.path) // fails, as it should, if it holds other files
-	}
-	return err
-}
-
-// remove removes what is on disk, apart from the lock files.
-func (t *Tree) remove() error {
-	if t.opt.InPlace {
-		return t.removeOwn()
-	}
-	gone, err := t.makeTemp()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(gone)
-	if err := rename(t.path, filepath.Join(gone, "tree")); err != nil {
-		return unlessGone(err)
-	}
-	return os.RemoveAll(gone)
-}
-
-// unlessGone is nil for errors that mean that there is nothing for us to remove.
-func unlessGone(err error) error {
-	if errors.Is(err, lock.ErrHeld) || errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// removeOwn removes the bundle's entries from a directory that may hold others.
-func (t *Tree) removeOwn() error {
 	m, err := t.bundle.Manifest()
 	if err != nil {
 		return err
@@ -76,6 +30,110 @@ func (t *Tree) removeOwn() error {
 	if err != nil {
 		return err
 	}
+	held, err := seize(t.lockPath(), t.leasePath())
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return unlessGone(err)
+	}
+	if executing(t.path, p.executables()) {
+		held.release()
+		return nil
+	}
+	if t.opt.InPlace {
+		err = t.removeOwn(p)
+	} else {
+		err = removeAll(t.path)
+	}
+	held.remove()
+	if t.opt.InPlace {
+		os.Remove(t.path) // fails, as it should, if it holds other files
+	}
+	return err
+}
+
+// executables lists the files that the bundle wants to be executed.
+func (p *plan) executables() []string {
+	var names []string
+	for _, n := range p.files {
+		if n.entry.Executable() {
+			names = append(names, n.name)
+		}
+	}
+	return names
+}
+
+// removeAll removes the tree at path and what lies beside it for its users: all at
+// once for everybody who looks, as it is first renamed to a temporary name. The locks
+// are held.
+func removeAll(path string) error {
+	gone, err := makeTemp(path + ".")
+	if err != nil {
+		return err
+	}
+	if err := rename(path, filepath.Join(gone, "tree")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		os.Remove(gone)
+		return unlessGone(err)
+	}
+	dir, start := filepath.Split(path + ".")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if rest, ok := strings.CutPrefix(e.Name(), start); ok && (isOverlay(rest) || isTemporary(rest)) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// seized is both locks of a tree that nobody else uses, or nil where there are none.
+type seized struct{ lock, lease *lock.File }
+
+// seize takes both locks of a tree exclusively, the lock first, which keeps others from
+// beginning, then the lease, by a descriptor of its own: to turn a shared lock into an
+// exclusive one may lose it. ErrHeld says that the tree is in use.
+func seize(lockPath, leasePath string) (*seized, error) {
+	l, err := lock.Try(lockPath, lock.Exclusive)
+	if err != nil {
+		return nil, err
+	}
+	lease, err := lock.Try(leasePath, lock.Exclusive)
+	if err != nil {
+		l.Unlock()
+		return nil, err
+	}
+	return &seized{lock: l, lease: lease}, nil
+}
+
+// release gives the locks back.
+func (s *seized) release() {
+	if s != nil {
+		s.lease.Unlock()
+		s.lock.Unlock()
+	}
+}
+
+// remove gives the locks back and removes their files.
+func (s *seized) remove() {
+	if s != nil {
+		s.lease.Remove()
+		s.lock.Remove()
+	}
+}
+
+// unlessGone is nil for errors that mean that there is nothing for us to remove: it is
+// gone, somebody uses it, or, on Windows, somebody has a file in it open.
+func unlessGone(err error) error {
+	if errors.Is(err, lock.ErrHeld) || errors.Is(err, fs.ErrNotExist) || busy(err) {
+		return nil
+	}
+	return err
+}
+
+// removeOwn removes the bundle's entries from a directory that may hold others.
+func (t *Tree) removeOwn(p *plan) error {
 	var failed error
 	note := func(err error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && failed == nil {

@@ -26,10 +26,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"pyembed.invalid/runtime/internal/basedir"
 	"pyembed.invalid/runtime/internal/lock"
 	"pyembed.invalid/runtime/internal/manifest"
+	"pyembed.invalid/runtime/internal/payload"
 )
 
 // ErrPlace is wrapped by errors about the directory rather than about the bundle:
@@ -50,6 +52,7 @@ const (
 type Options struct {
 	Level    Level
 	InPlace  bool // the directory is the caller's: other files in it stay
+	NoSweep  bool // old trees beside a new one stay
 	Logger   *slog.Logger
 	Progress func(done, total int64)
 
@@ -66,7 +69,11 @@ type Tree struct {
 	opt    Options
 	log    *slog.Logger
 	lease  *lock.Lease
+	fresh  bool
 }
+
+// Fresh reports whether the tree was extracted when it was opened.
+func (t *Tree) Fresh() bool { return t.fresh }
 
 // Path is the tree's directory.
 func (t *Tree) Path() string { return t.path }
@@ -90,6 +97,18 @@ func Open(ctx context.Context, b *Bundle, path string, opt Options) (*Tree, erro
 		return nil, err
 	}
 	return t, nil
+}
+
+// place makes an error ErrPlace that came from writing the tree, and is not about the
+// bundle or the end of ctx: whatever it is, a full disk or a bad one, it may be well
+// elsewhere.
+func place(err error) error {
+	for _, other := range []error{nil, ErrPlace, payload.ErrCorrupt, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, other) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrPlace, err)
 }
 
 // lockPath and leasePath are where the tree's lock files lie.
@@ -141,6 +160,7 @@ func (t *Tree) takeLease() error {
 	}
 	lease, err := lock.TakeLease(t.leasePath())
 	if err == nil {
+		lease.Touch(time.Now())
 		t.lease = lease
 	} else if !errors.Is(err, lock.ErrHeld) {
 		t.log.Debug("pyembed: no lease", "tree", t.path, "err", err)
@@ -150,7 +170,16 @@ func (t *Tree) takeLease() error {
 
 // repair extracts the tree or puts it right, under the lock.
 func (t *Tree) repair(ctx context.Context) (err error) {
-	l, err := lock.Wait(ctx, t.lockPath(), lock.Exclusive)
+	l, waited, err := lock.Wait(ctx, t.lockPath(), lock.Exclusive)
+	if waited && err == nil {
+		// Whoever held it has most likely done the work, and everybody who waited can
+		// look at the same time.
+		l.Unlock()
+		if ok, err := t.warm(ctx); ok || err != nil {
+			return err
+		}
+		l, _, err = lock.Wait(ctx, t.lockPath(), lock.Exclusive)
+	}
 	switch {
 	case err == nil:
 		defer func() { t.unlock(l, err) }()
@@ -161,11 +190,11 @@ func (t *Tree) repair(ctx context.Context) (err error) {
 	case notWritable(err):
 		return t.readOnly(ctx, err)
 	default:
-		return err
+		return place(err)
 	}
 	if l != nil {
 		t.takeLease()
-		t.sweep()
+		t.dropTemporaries()
 	}
 	there, err := t.there()
 	if err != nil {

@@ -1,0 +1,273 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"pyembed.invalid/runtime/internal/basedir"
+	"pyembed.invalid/runtime/internal/lock"
+	"pyembed.invalid/runtime/internal/manifest"
+)
+
+// A Pruning says which trees are to be removed from a base. Trees that somebody uses, or
+// that hold a file which neither the bundle nor Python's bytecode cache put there, are
+// never removed.
+type Pruning struct {
+	Name      string        // of the trees, without their hash; "" for all
+	OlderThan time.Duration // since the tree was last used, give or take a day
+	Most      int           // of trees to remove; 0 for no limit
+	Logger    *slog.Logger
+}
+
+// Prune removes trees from base that have not been used for a while, and what is left of
+// extractions and removals that did not end. It returns the paths of the trees. An error
+// about one does not keep it from the others. When ctx is done it stops between two.
+func (p Pruning) Prune(ctx context.Context, base string) (removed []string, err error) {
+	if p.Logger == nil {
+		p.Logger = slog.New(slog.DiscardHandler)
+	}
+	groups, err := siblings(base)
+	if err != nil {
+		return nil, err
+	}
+	var problems []error
+	for _, g := range groups {
+		if ctx.Err() != nil || p.Most > 0 && len(removed) == p.Most {
+			break
+		}
+		if p.Name != "" && g.name() != p.Name {
+			continue
+		}
+		gone, err := p.pruneOne(g)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		if gone {
+			p.Logger.Debug("pyembed: pruned", "tree", g.path)
+			removed = append(removed, g.path)
+		}
+	}
+	return removed, errors.Join(append(problems, ctx.Err())...)
+}
+
+// A group is what lies in a base for one tree.
+type group struct {
+	path        string // of the tree
+	tree        bool   // it is there
+	locks       int    // how many of its two lock files are
+	temporaries []string
+	overlays    []string
+}
+
+// name is what the tree was called when it was opened.
+func (g *group) name() string {
+	name := filepath.Base(g.path)
+	return name[:len(name)-len("-0123456789abcdef")]
+}
+
+// siblings lists what lies in base by tree, and nothing that has another kind of name or
+// is not what it should be.
+func siblings(base string) ([]*group, error) {
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		return nil, err
+	}
+	byPath := make(map[string]*group)
+	for _, e := range entries {
+		name, suffix := splitSuffix(e.Name())
+		if i := strings.LastIndexByte(name, '-'); i <= 0 || !isHex16(name[i+1:]) {
+			continue
+		}
+		path := filepath.Join(base, name)
+		g := byPath[path]
+		if g == nil {
+			g = &group{path: path}
+			byPath[path] = g
+		}
+		switch dir := e.IsDir(); {
+		case dir && suffix == "":
+			g.tree = true
+		case dir && isTemporary(suffix):
+			g.temporaries = append(g.temporaries, filepath.Join(base, e.Name()))
+		case dir && isOverlay(suffix):
+			g.overlays = append(g.overlays, filepath.Join(base, e.Name()))
+		case e.Type().IsRegular() && (suffix == "lock" || suffix == "lease"):
+			g.locks++
+		}
+	}
+	groups := make([]*group, 0, len(byPath))
+	for _, g := range byPath {
+		groups = append(groups, g)
+	}
+	slices.SortFunc(groups, func(a, b *group) int { return strings.Compare(a.path, b.path) })
+	return groups, nil
+}
+
+// splitSuffix cuts what says what a sibling is from the name of its tree.
+func splitSuffix(name string) (tree, suffix string) {
+	i := strings.LastIndexByte(name, '.')
+	if rest := name[i+1:]; i > 0 && (rest == "lock" || rest == "lease" || isTemporary(rest) || isOverlay(rest)) {
+		return name[:i], rest
+	}
+	return name, ""
+}
+
+// pruneOne removes a tree, if it is old and nobody uses it, or what a dead process left of
+// one.
+func (p Pruning) pruneOne(g *group) (bool, error) {
+	var old bool
+	switch {
+	case g.tree:
+		if basedir.CheckOwn(g.path, false) != nil {
+			return false, nil // it is not ours
+		}
+		old = p.old(g.path)
+	case g.locks > 0 || len(g.overlays) > 0:
+		old = p.allOld(append([]string{g.path + ".lock", g.path + ".lease"}, g.overlays...))
+	}
+	switch {
+	case old:
+		return p.discard(g)
+	case g.locks > 0 && len(g.temporaries) > 0:
+		return false, g.dropTemporaries()
+	default:
+		return false, nil
+	}
+}
+
+// old reports whether the tree at path was not used for a while, by the time of its lease
+// or, if there is none, of its stamp. A time in the future, as after the clock was set
+// back, begins anew.
+func (p Pruning) old(path string) bool {
+	used := path + ".lease"
+	info, err := os.Lstat(used)
+	if errors.Is(err, fs.ErrNotExist) {
+		used = filepath.Join(path, stampName)
+		info, err = os.Lstat(used)
+	}
+	return err == nil && info.Mode().IsRegular() && p.oldTime(used, info)
+}
+
+// allOld reports whether everything at paths that is there is old.
+func (p Pruning) allOld(paths []string) bool {
+	for _, path := range paths {
+		if info, err := os.Lstat(path); err == nil && !p.oldTime(path, info) {
+			return false
+		}
+	}
+	return true
+}
+
+// oldTime reports whether info's time is long past.
+func (p Pruning) oldTime(path string, info fs.FileInfo) bool {
+	now := time.Now()
+	age := now.Sub(info.ModTime())
+	if age < -lock.UseGrain {
+		os.Chtimes(path, now, now)
+	}
+	return age > p.OlderThan
+}
+
+// dropTemporaries removes what dead processes left beside a tree that is not removed.
+func (g *group) dropTemporaries() error {
+	l, err := lock.Try(g.path+".lock", lock.Exclusive)
+	if err != nil {
+		return unlessInUse(err)
+	}
+	defer l.Unlock()
+	var problems []error
+	for _, dir := range g.temporaries {
+		problems = append(problems, os.RemoveAll(dir))
+	}
+	return errors.Join(problems...)
+}
+
+// discard removes the group's tree and all that belongs to it, if it is a tree of ours
+// that nobody uses.
+func (p Pruning) discard(g *group) (bool, error) {
+	var s *stamp
+	if g.tree {
+		if s = readStamp(g.path); s == nil || !strings.HasSuffix(g.path, "-"+s.identity[:16]) {
+			return false, nil
+		}
+	}
+	held, err := seize(g.path+".lock", g.path+".lease")
+	if err != nil {
+		return false, unlessInUse(err)
+	}
+	if s != nil {
+		if foreign := s.foreign(g.path); foreign != "" {
+			p.Logger.Debug("pyembed: not pruned", "tree", g.path, "foreign", foreign)
+			held.release()
+			return false, nil
+		}
+		if !p.old(g.path) || executing(g.path, s.executables()) {
+			held.release()
+			return false, nil
+		}
+	}
+	if err := removeAll(g.path); err != nil {
+		held.release()
+		return false, err
+	}
+	held.remove()
+	_, err = os.Lstat(g.path)
+	return g.tree && err != nil, nil
+}
+
+// unlessInUse is nil for errors that mean that this tree is not to be removed now.
+func unlessInUse(err error) error {
+	if errors.Is(err, lock.ErrHeld) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
+
+// executables lists the files of the stamp that may be executed.
+func (s *stamp) executables() []string {
+	var names []string
+	for _, e := range s.index {
+		if e.kind == 'f' && e.mode&0o111 != 0 && manifest.CheckName(e.name) == nil {
+			names = append(names, e.name)
+		}
+	}
+	return names
+}
+
+// foreign is a file in the tree at root that neither its bundle nor Python's bytecode
+// cache put there, "" if there is none.
+func (s *stamp) foreign(root string) (found string) {
+	known := s.byName()
+	err := filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, p)
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		_, listed := known[name]
+		switch {
+		case listed, name == ".", strings.HasPrefix(name, manifest.Reserved):
+		case e.IsDir() && e.Name() == "__pycache__":
+		case e.Type().IsRegular() && strings.HasSuffix(name, ".pyc") && filepath.Base(filepath.Dir(p)) == "__pycache__":
+		case e.Type().IsRegular() && strings.Contains(name, ".pyc.") && filepath.Base(filepath.Dir(p)) == "__pycache__":
+		default:
+			found = p
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if err != nil && found == "" {
+		return root
+	}
+	return found
+}
