@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,6 +37,30 @@ func TestDiskFull(t *testing.T) {
 	}
 	if left := entries(t, base); len(left) != 0 {
 		t.Errorf("there is %v", left)
+	}
+}
+
+// TestPassedOver: a user's cache directory that is full, read-only or mounted noexec is
+// passed over for one in the temporary directory, and nothing stays in it.
+func TestPassedOver(t *testing.T) {
+	bundle := bt.Gzip(t, bt.Files{"large": large(9 << 20)})
+	for name, home := range map[string]string{
+		"full":      mount(t, 0, "size=4m,mode=755"),
+		"read-only": mount(t, syscall.MS_RDONLY, "mode=755"),
+		"noexec":    mount(t, syscall.MS_NOEXEC, "mode=755"),
+	} {
+		tmp := t.TempDir()
+		t.Setenv("HOME", home)
+		t.Setenv("XDG_CACHE_HOME", "")
+		t.Setenv("TMPDIR", tmp)
+		t.Setenv(basedir.Env, "")
+		tr := open(t, bundle, "", tree.Options{})
+		if !strings.HasPrefix(tr.Path(), tmp) {
+			t.Errorf("%s: it is in %s", name, tr.Path())
+		}
+		if left, err := filepath.Glob(filepath.Join(home, ".cache", "pyembed", "*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: there is %v", name, left)
+		}
 	}
 }
 

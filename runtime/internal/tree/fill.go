@@ -28,6 +28,26 @@ type task struct {
 	off   int64 // offset of the chunk in the payload
 }
 
+// maxWorkers bounds the workers, and with the spare buffers the memory: more would wait
+// for the file system.
+const maxWorkers = 8
+
+// spareBuffers is how many chunks may wait to be hashed without a worker waiting.
+const spareBuffers = 2
+
+// buffers are rooms for a chunk each, nil until it is first needed. A worker takes one
+// before it takes a task: so the chunk that others wait for always has one.
+type buffers chan []byte
+
+// newBuffers makes n of them.
+func newBuffers(n int) buffers {
+	b := make(buffers, n)
+	for range n {
+		b <- nil
+	}
+	return b
+}
+
 // fill inflates and writes all jobs with as many workers as there are processors.
 // When it fails, files may be left half written. progress, which may be nil, gets
 // the number of bytes that were written, never two calls at a time.
@@ -46,13 +66,21 @@ func fill(ctx context.Context, jobs []job, progress func(n int64)) error {
 	tasks := split(jobs)
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(tasks)) {
+	workers := min(runtime.GOMAXPROCS(0), len(tasks), maxWorkers)
+	rooms := newBuffers(workers + spareBuffers)
+	for range workers {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			w := worker{report: report}
+			w := worker{report: report, rooms: rooms}
 			defer w.reader.Close()
-			for i := next.Add(1) - 1; i < int64(len(tasks)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+			for {
+				w.buf = <-rooms
+				i := next.Add(1) - 1
+				if i >= int64(len(tasks)) || ctx.Err() != nil {
+					rooms <- w.buf
+					return
+				}
 				if err := w.do(ctx, &tasks[i]); err != nil {
 					cancel(err)
 				}
@@ -92,7 +120,8 @@ func split(jobs []job) []task {
 // A worker does one task at a time, with decoders and a buffer of its own.
 type worker struct {
 	reader payload.Reader
-	buf    []byte
+	rooms  buffers
+	buf    []byte // of rooms; do gives it back
 	report func(n int64)
 }
 
@@ -101,6 +130,7 @@ func (w *worker) do(ctx context.Context, t *task) error {
 	if t.whole != nil {
 		return w.doChunk(t)
 	}
+	defer func() { w.rooms <- w.buf }()
 	_, err := w.reader.Each(ctx, t.src, w.buffer(t.src.Size), func(off int64, piece []byte) error {
 		if err := writePiece(t.dest, off, piece, t.executable, off == 0); err != nil {
 			return err
@@ -113,18 +143,20 @@ func (w *worker) do(ctx context.Context, t *task) error {
 
 // doChunk inflates and writes one chunk, and hands it over to be hashed.
 func (w *worker) doChunk(t *task) error {
-	if err := t.whole.create(); err != nil {
-		return err
+	buf := w.buffer(t.src.Chunks[t.chunk].Raw())
+	err := t.whole.create()
+	if err == nil {
+		err = w.reader.Chunk(t.src, t.chunk, t.off, buf)
 	}
-	buf := make([]byte, t.src.Chunks[t.chunk].Raw())
-	if err := w.reader.Chunk(t.src, t.chunk, t.off, buf); err != nil {
-		return err
+	if err == nil {
+		err = writePiece(t.dest, t.raw, buf, t.executable, false)
 	}
-	if err := writePiece(t.dest, t.raw, buf, t.executable, false); err != nil {
+	if err != nil {
+		w.rooms <- buf
 		return err
 	}
 	w.report(int64(len(buf)))
-	return t.whole.hash(t.chunk, buf)
+	return t.whole.hash(t.chunk, buf, w.rooms)
 }
 
 // buffer is room for a file, or for a piece of a large one.
@@ -157,8 +189,9 @@ func (c *chunked) create() error {
 	return c.err
 }
 
-// hash takes chunk i; after the last one it compares the digest.
-func (c *chunked) hash(i int, buf []byte) error {
+// hash takes chunk i; after the last one it compares the digest. Chunks that are hashed
+// go back to rooms.
+func (c *chunked) hash(i int, buf []byte, rooms buffers) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.done[i] = buf
@@ -171,6 +204,7 @@ func (c *chunked) hash(i int, buf []byte) error {
 		c.done[c.next] = nil
 		c.mu.Unlock()
 		c.sum.Write(piece)
+		rooms <- piece
 		c.mu.Lock()
 		c.next++
 	}

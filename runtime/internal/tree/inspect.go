@@ -45,13 +45,27 @@ func (t *Tree) unchanged(s *stamp) bool {
 		return false
 	}
 	defer st.close()
-	for i := range s.index {
-		r, err := st.lstat(s.index[i].name)
-		if err != nil || !r.same(s.index[i].record) {
-			return false
+	same := func(part []stamped) bool {
+		for i := range part {
+			if r, err := st.lstat(part[i].name); err != nil || !r.same(part[i].record) {
+				return false
+			}
 		}
+		return true
 	}
-	return true
+	// A system call for each entry is nearly all that a warm start does.
+	const most, least = 4, 64
+	parts := max(1, min(runtime.GOMAXPROCS(0), most, len(s.index)/least))
+	results := make(chan bool, parts)
+	for i := 1; i < parts; i++ {
+		go func() { results <- same(s.index[len(s.index)*i/parts : len(s.index)*(i+1)/parts]) }()
+	}
+	results <- same(s.index[:len(s.index)/parts])
+	right := true
+	for range parts {
+		right = <-results && right
+	}
+	return right
 }
 
 // A diagnosis is how a tree differs from its manifest.
