@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // program runs its arguments as a command whose context is cancelled when descriptor 4
 // says so. The command may write to descriptor 3; 5 is told of its group, and in the
-// end of its error.
+// end of its error. The program stays until 4 is closed.
 func program() error {
 	for fd := 3; fd <= 5; fd++ {
 		syscall.CloseOnExec(fd)
@@ -72,13 +72,15 @@ func program() error {
 	case syscall.Getpgrp():
 		fmt.Fprintln(report, "the program's group")
 	}
+	dismissed := make(chan struct{})
 	go func() {
-		if _, err := control.Read(make([]byte, 1)); err == nil {
-			cancel()
+		defer close(dismissed)
+		for buf := make([]byte, 1); err == nil; cancel() {
+			_, err = control.Read(buf)
 		}
 	}()
-	err = cmd.Wait()
-	fmt.Fprintln(report, err)
+	fmt.Fprintln(report, cmd.Wait())
+	<-dismissed // a terminal hangs up when its program ends, and that ends others
 	return nil
 }
 
