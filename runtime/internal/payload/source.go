@@ -10,13 +10,18 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"math/bits"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow bounds what a zstd frame may ask for: level 22 uses at most 128 MiB.
-const maxWindow = 128 << 20
+// minWindow and maxWindow are between what zstd frames may ask for, in bytes; see
+// window. Level 22 of zstd uses at most 128 MiB.
+const (
+	minWindow = 1 << 20
+	maxWindow = 128 << 20
+)
 
 // A Source is one file's payload and what its manifest promises about it.
 type Source struct {
@@ -71,31 +76,60 @@ func (r *Reader) Close() {
 	}
 }
 
-// decoder returns what inflates src with codec.
-func (r *Reader) decoder(codec Codec, src io.Reader) (io.Reader, error) {
+// decoder returns what inflates src, which should hold size bytes, with codec.
+func (r *Reader) decoder(codec Codec, src io.Reader, size int64) (io.Reader, error) {
 	switch codec {
 	case Gzip:
 		if err := r.gz.Reset(src); err != nil {
-			return nil, err
+			return nil, noEOF(err)
 		}
 		return &r.gz, nil
 	case Zstd:
-		if r.zs == nil {
-			zs, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-			if err != nil {
-				return nil, err
-			}
-			r.zs = zs
-		}
-		if err := r.zs.Reset(src); err != nil {
-			return nil, err
-		}
-		return r.zs, nil
+		return r.unzstd(src, size)
 	case None:
 		return src, nil
 	default:
 		return nil, fmt.Errorf("unknown codec %q", codec)
 	}
+}
+
+// unzstd looks at the header of a zstd frame before it decodes: a frame says how
+// much memory it wants, and gets no more than its content can be worth.
+func (r *Reader) unzstd(src io.Reader, size int64) (io.Reader, error) {
+	start := make([]byte, zstd.HeaderMaxSize)
+	n, err := io.ReadFull(src, start)
+	if err != nil && err != io.ErrUnexpectedEOF {
+		return nil, noEOF(err)
+	}
+	var head zstd.Header
+	if err := head.Decode(start[:n]); err != nil {
+		return nil, err
+	}
+	switch {
+	case head.Skippable:
+		return nil, errors.New("no zstd frame at the start")
+	case head.HasFCS && head.FrameContentSize != uint64(size):
+		return nil, fmt.Errorf("the zstd frame holds %d bytes, want %d", head.FrameContentSize, size)
+	}
+	if r.zs == nil {
+		// One goroutine, and no more memory than a window and a block.
+		r.zs, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+	}
+	// The option holds for every frame of the payload.
+	in := io.MultiReader(bytes.NewReader(start[:n]), src)
+	if err := r.zs.ResetWithOptions(in, zstd.WithDecoderMaxWindow(window(size))); err != nil {
+		return nil, err
+	}
+	return r.zs, nil
+}
+
+// window is how large the window of a frame with size bytes of content may be. An
+// encoder that knows the size, as ours does, asks for at most the next power of two.
+func window(size int64) uint64 {
+	return min(max(minWindow, uint64(1)<<bits.Len64(uint64(size))), maxWindow)
 }
 
 // Each inflates the whole payload through buf, which must not be empty, and calls
@@ -109,7 +143,7 @@ func (r *Reader) Each(ctx context.Context, s *Source, buf []byte, emit func(off 
 		return "", err
 	}
 	defer f.Close()
-	in, err := r.decoder(s.Codec, f)
+	in, err := r.decoder(s.Codec, f, s.Size)
 	if err != nil {
 		return "", s.errorf("%w", err)
 	}
@@ -154,7 +188,7 @@ func (r *Reader) Chunk(s *Source, i int, off int64, buf []byte) error {
 	if err != nil {
 		return err
 	}
-	in, err := r.decoder(Gzip, io.NewSectionReader(at, off, s.Chunks[i].Stored()))
+	in, err := r.decoder(Gzip, io.NewSectionReader(at, off, s.Chunks[i].Stored()), s.Chunks[i].Raw())
 	if err != nil {
 		return s.errorf("chunk %d: %w", i, err)
 	}

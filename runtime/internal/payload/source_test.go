@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -35,7 +38,7 @@ func gz(t *testing.T, content []byte) []byte {
 
 func zst(t *testing.T, content []byte) []byte {
 	t.Helper()
-	enc, err := zstd.NewWriter(nil)
+	enc, err := zstd.NewWriter(nil, zstd.WithZeroFrames(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,4 +141,137 @@ func TestChunk(t *testing.T) {
 		}
 		raw, off = raw+c.Raw(), off+c.Stored()
 	}
+}
+
+// frame is a zstd frame by hand (RFC 8878): a header that asks for the window of
+// 1<<windowLog bytes, or says the content's size if windowLog is 0, and one RLE block.
+func frame(windowLog int, size uint32, block int) []byte {
+	out := []byte{0x28, 0xb5, 0x2f, 0xfd}
+	if windowLog > 0 {
+		out = append(out, 0, byte(windowLog-10)<<3)
+	} else {
+		out = binary.LittleEndian.AppendUint32(append(out, 0xa0), size)
+	}
+	head := uint32(block)<<3 | 1<<1 | 1 // the size, RLE, the last one
+	return append(out, byte(head), byte(head>>8), byte(head>>16), 'x')
+}
+
+// TestFrames: a zstd payload is refused at once when it holds another number of bytes
+// than the manifest says, or asks for more memory than its content can need, in its
+// first frame or in a later one.
+func TestFrames(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 1000)
+	skippable := append([]byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0}, "skip"...)
+	for name, c := range map[string]struct {
+		stored []byte
+		right  bool
+	}{
+		"one frame":                     {frame(0, 1000, 1000), true},
+		"no size":                       {frame(20, 0, 1000), true},
+		"two frames":                    {append(frame(20, 0, 600), frame(20, 0, 400)...), true},
+		"another size":                  {frame(0, 1001, 1000), false},
+		"less than it says":             {frame(0, 1000, 999), false},
+		"a window of 2 MiB":             {frame(21, 0, 1000), false},
+		"a window of 128 MiB":           {frame(27, 0, 1000), false},
+		"a segment of 4 GiB":            {frame(0, 1<<32-1, 1000), false},
+		"a window of 128 MiB later":     {append(frame(20, 0, 600), frame(27, 0, 400)...), false},
+		"a segment of 4 GiB later":      {append(frame(20, 0, 1000), frame(0, 1<<32-1, 0)...), false},
+		"more in a later frame":         {append(frame(0, 1000, 1000), frame(0, 1, 1)...), false},
+		"a skippable frame at first":    {append(slices.Clone(skippable), frame(0, 1000, 1000)...), false},
+		"only a skippable frame":        {skippable, false},
+		"nothing":                       {nil, false},
+		"a cut header":                  {frame(0, 1000, 1000)[:6], false},
+		"a cut block":                   {frame(0, 1000, 1000)[:12], false},
+		"something behind it":           {append(frame(0, 1000, 1000), 0), false},
+		"a dictionary":                  {append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x01, 10 << 3, 7}, frame(20, 0, 1000)[6:]...), false},
+		"a skippable frame of 4 GiB":    {append(frame(0, 1000, 1000), 0x50, 0x2a, 0x4d, 0x18, 255, 255, 255, 255), false},
+		"a block of the reserved type":  {append(frame(20, 0, 1000)[:6], 7, 0, 0), false},
+		"a raw block longer than there": {append(frame(20, 0, 1000)[:6], 0x41, 0x1f, 0, 'x'), false},
+	} {
+		var r payload.Reader
+		var got []byte
+		var err error
+		allocated := allocation(func() { got, err = read(&r, source(payload.Zstd, content, c.stored)) })
+		r.Close()
+		if c.right && (err != nil || !bytes.Equal(got, content)) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+		if !c.right && (!errors.Is(err, payload.Err) || len(got) >= len(content)) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+		if allocated > 8<<20 {
+			t.Errorf("%s: %d bytes were allocated", name, allocated)
+		}
+	}
+}
+
+// TestMembers: what a gzip header may hold beside the content costs no memory to
+// speak of, and nothing but members may follow a member.
+func TestMembers(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 1000)
+	whole := gz(t, content)
+	header := func(flags byte, rest ...byte) []byte { // instead of the ten bytes of a plain header
+		return append(append([]byte{0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 255}, rest...), whole[10:]...)
+	}
+	empty := gz(t, nil)
+	for name, c := range map[string]struct {
+		stored []byte
+		right  bool
+	}{
+		"extra field":              {header(1<<2, append([]byte{255, 255}, make([]byte, 65535)...)...), true},
+		"name and comment":         {header(1<<3|1<<4, append(bytes.Repeat([]byte{0xe9}, 500), 0, 'c', 0)...), true},
+		"empty members":            {append(slices.Clone(whole), bytes.Repeat(empty, 1000)...), true},
+		"cut extra field":          {header(1<<2, 255, 255), false},
+		"name that is too long":    {header(1<<3, append(bytes.Repeat([]byte("n"), 100_000), 0)...), false},
+		"name without an end":      {header(1 << 3)[:10], false},
+		"nothing":                  {nil, false},
+		"zeros behind it":          {append(slices.Clone(whole), make([]byte, 16)...), false},
+		"another content behind":   {append(slices.Clone(whole), whole...), false},
+		"a cut member behind":      {append(slices.Clone(whole), empty[:12]...), false},
+		"reserved bits in a flag":  {header(1 << 6), false},
+		"another method":           {append([]byte{0x1f, 0x8b, 9}, whole[3:]...), false},
+		"another sum":              {append(append([]byte{}, whole[:len(whole)-8]...), 1, 2, 3, 4, 232, 3, 0, 0), false},
+		"another size in its end":  {append(append([]byte{}, whole[:len(whole)-4]...), 1, 2, 3, 4), false},
+		"a member of a large file": {gz(t, make([]byte, 16<<20)), false},
+	} {
+		var r payload.Reader
+		var got []byte
+		var err error
+		allocated := allocation(func() { got, err = read(&r, source(payload.Gzip, content, c.stored)) })
+		if c.right && (err != nil || !bytes.Equal(got, content)) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+		if !c.right && (!errors.Is(err, payload.Err) || len(got) >= len(content)) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+		if allocated > 1<<20 {
+			t.Errorf("%s: %d bytes were allocated", name, allocated)
+		}
+	}
+}
+
+// TestWindow: a frame of a large file may have the window that libzstd gives it at
+// level 22, whole content or 128 MiB.
+func TestWindow(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcdef"), 300_000)
+	for _, single := range []bool{true, false} {
+		enc, err := zstd.NewWriter(nil, zstd.WithSingleSegment(single), zstd.WithWindowSize(8<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r payload.Reader
+		if got, err := read(&r, source(payload.Zstd, content, enc.EncodeAll(content, nil))); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("single segment %v: %d bytes, %v", single, len(got), err)
+		}
+		r.Close()
+	}
+}
+
+// allocation is how many bytes f allocates, whether they are still used or not.
+func allocation(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
