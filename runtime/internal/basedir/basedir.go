@@ -2,15 +2,25 @@
 //
 // A base must not let another user plant code: it belongs to this user or to root,
 // nobody else may write it, programs may be run from it, and no directory above it
-// belongs to another user or lets others exchange it. Directories that the caller names are used or are an
-// error; of those that are only found, the first that will do is used. On Windows
-// and Plan 9 owners and modes are not looked at: the directories that are found
-// there lie in the user's profile.
+// belongs to another user or lets others exchange it. Nor is anything created below
+// another user's directory or followed through another user's link: root, who could,
+// would lock a user out of ~/.cache. Directories that the caller names are used or are
+// an error, whoever owns what is above them; of those that are only found, the first
+// that will do is used.
+//
+// In a user namespace that does not map every user, those that it leaves out all show
+// as one, the overflow user, to whom nothing is trusted. Where "/" itself shows that
+// user, root is one of those left out, and directories above a base that show it are
+// taken for root's: there, a user who owns such a directory is not protected from.
+// That the overflow user has another number than the usual 65534 is noticed of other
+// users' directories only. Nothing protects from root, or from ACLs of other kinds
+// than POSIX ACLs on Linux, where nothing but the mode is looked at. On Windows and
+// Plan 9 owners and modes are not looked at: the directories that are found there lie
+// in the user's profile.
 package basedir
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +29,10 @@ import (
 // ErrNone is wrapped by the error that says which bases were tried, and by an error
 // about an explicitly named one.
 var ErrNone = errors.New("no usable directory to extract to")
+
+// errRelative says that a path that the environment gives depends on where the process
+// happens to be.
+var errRelative = errors.New("the path is relative")
 
 // Env names the environment variable that names a base explicitly.
 const Env = "PYEMBED_CACHE_DIR"
@@ -30,6 +44,8 @@ type Candidate struct {
 	Sticky   bool // a directory like /tmp will do, because the tree is checked by itself
 	Private  bool // nobody else's business: created 0700, may not be a link
 	Err      error
+
+	most int // how many directories at the end of Path may be created; 0: all
 }
 
 // Candidates lists where to look, in order. named is the caller's option, or "".
@@ -41,74 +57,86 @@ func Candidates(named string) []Candidate {
 		path, err := filepath.Abs(named)
 		return []Candidate{{Path: path, Explicit: true, Err: err}}
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = "user cache directory"
-	}
 	return []Candidate{
-		{Path: filepath.Join(cache, "pyembed"), Err: err},
-		{Path: filepath.Join(os.TempDir(), tempName()), Private: true},
+		inUserCache(os.UserCacheDir()),
+		found(Candidate{Path: filepath.Join(os.TempDir(), tempName()), Private: true}),
 	}
 }
 
+// inUserCache is the candidate in the user's cache directory, or what is wrong with
+// that. A home directory is not created: some users' is meant not to exist.
+func inUserCache(cache string, err error) Candidate {
+	if err != nil {
+		return Candidate{Path: "user cache directory", Err: err}
+	}
+	c := Candidate{Path: filepath.Join(cache, "pyembed")}
+	if home, err := os.UserHomeDir(); err == nil {
+		if in, err := filepath.Rel(home, c.Path); err == nil && filepath.IsLocal(in) {
+			c.most = strings.Count(in, string(filepath.Separator)) + 1
+		}
+	}
+	return found(c)
+}
+
+// found is a candidate of which the environment gives the path.
+func found(c Candidate) Candidate {
+	if !filepath.IsAbs(c.Path) {
+		c.Err = errRelative
+	}
+	return c
+}
+
 // Prepare creates the base if need be and returns its real path, or says why it
-// can't be trusted. Whether it can be written is found out by writing.
+// can't be trusted, and then leaves nothing that it created. Whether the base can be
+// written is found out by writing.
 func (c Candidate) Prepare() (string, error) {
 	if c.Err != nil {
 		return "", c.Err
 	}
-	if err := c.create(); err != nil {
-		return "", err
+	if !filepath.IsAbs(c.Path) {
+		return "", errRelative
 	}
+	return c.prepare()
+}
+
+// mode is what directories are created with: for others to read if the caller named
+// them, else only for this user.
+func (c Candidate) mode() os.FileMode {
+	if c.Explicit {
+		return 0o755
+	}
+	return 0o700
+}
+
+// limit is how many directories at the end of Path may be created; 0: all.
+func (c Candidate) limit() int {
 	if c.Private {
-		if info, err := os.Lstat(c.Path); err != nil {
-			return "", err
-		} else if !info.IsDir() {
-			return "", fmt.Errorf("%s is not a directory", c.Path)
-		}
+		return 1
 	}
-	path, err := filepath.EvalSymlinks(c.Path)
-	if err != nil {
-		return "", err
-	}
-	if err := CheckOwn(path, c.Sticky); err != nil {
-		return "", err
-	}
-	if !c.Explicit {
-		if err := checkAbove(path); err != nil {
-			return "", err
-		}
-	}
-	if noexec(path) {
-		return "", fmt.Errorf("%s is mounted noexec", path)
-	}
-	return path, nil
+	return c.most
 }
 
-// create makes the directory: for others to read if the caller named it, else
-// only for this user. An existing one is left as it is.
-func (c Candidate) create() error {
-	if _, err := os.Stat(c.Path); err == nil {
-		return nil
-	}
-	switch {
-	case c.Private:
-		if err := os.Mkdir(c.Path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-			return err
-		}
-		return nil
-	case c.Explicit:
-		return os.MkdirAll(c.Path, 0o755)
-	default:
-		return os.MkdirAll(c.Path, 0o700)
-	}
+// triedError is what Tried returns.
+type triedError struct {
+	problems []error
 }
 
-// Tried joins what was wrong with each candidate to an error that wraps ErrNone.
+// Tried joins what was wrong with each candidate to an error that wraps ErrNone and
+// every one of the problems.
 func Tried(problems []error) error {
-	texts := make([]string, len(problems))
-	for i, err := range problems {
+	return &triedError{problems}
+}
+
+// Error names everything that was tried, and what to do.
+func (e *triedError) Error() string {
+	texts := make([]string, len(e.problems))
+	for i, err := range e.problems {
 		texts[i] = err.Error()
 	}
-	return fmt.Errorf("%w: tried %s; name one with WithCacheDir or $%s", ErrNone, strings.Join(texts, "; "), Env)
+	return ErrNone.Error() + ": tried " + strings.Join(texts, "; ") + "; name one with WithCacheDir or $" + Env
+}
+
+// Unwrap returns ErrNone and the problems.
+func (e *triedError) Unwrap() []error {
+	return append([]error{ErrNone}, e.problems...)
 }

@@ -4,11 +4,13 @@ package basedir
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -123,37 +125,172 @@ func chmod(c Candidate, mode fs.FileMode) Candidate {
 	return c
 }
 
-// TestOwner: another user's directory is not used, and root does not work below one.
-func TestOwner(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to own a directory as another user")
-	}
+// TestTooLong: what was created is removed again if the rest can't be.
+func TestTooLong(t *testing.T) {
 	dir := t.TempDir()
-	theirs := filepath.Join(dir, "theirs")
-	chmod(Candidate{Path: theirs}, 0o755)
-	if err := os.Chown(theirs, 12345, 12345); err != nil {
+	path := filepath.Join(dir, "a", "b", strings.Repeat("c", 300))
+	if _, err := (Candidate{Path: path, Explicit: true}).Prepare(); !errors.Is(err, syscall.ENAMETOOLONG) {
+		t.Errorf("error is %v", err)
+	}
+	if left := entries(t, dir); len(left) != 0 {
+		t.Errorf("there is %v", left)
+	}
+}
+
+// TestLinks: links of our own lead to the base, wherever they are in its path.
+func TestLinks(t *testing.T) {
+	dir := resolved(t, t.TempDir())
+	must(t, os.MkdirAll(dir+"/home/real", 0o755))
+	must(t, os.MkdirAll(dir+"/scratch/cache", 0o755))
+	links := map[string]string{
+		"absolute": dir + "/scratch/cache",
+		"relative": "../scratch/./cache",
+		"up":       "real/../../scratch/cache/",
+		"twice":    "absolute",
+		"root":     "/../" + dir + "/scratch/cache",
+	}
+	for name, target := range links {
+		must(t, os.Symlink(target, filepath.Join(dir, "home", name)))
+	}
+	for name := range links {
+		for _, c := range []Candidate{{}, {Explicit: true}, {Private: true}} {
+			for _, state := range []string{"new", "existing"} {
+				c.Path = filepath.Join(dir, "home", name, "pyembed")
+				if path, err := c.Prepare(); err != nil || path != dir+"/scratch/cache/pyembed" {
+					t.Errorf("%s %s: %s %v", state, name, path, err)
+				}
+			}
+			must(t, os.Remove(dir+"/scratch/cache/pyembed"))
+		}
+	}
+	must(t, os.Symlink("missing", dir+"/home/dangling"))
+	must(t, os.Symlink("loop", dir+"/home/loop"))
+	for name, want := range map[string]error{"dangling": syscall.ENOENT, "loop": syscall.ELOOP} {
+		if _, err := (Candidate{Path: filepath.Join(dir, "home", name, "pyembed"), Explicit: true}).Prepare(); !errors.Is(err, want) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+	if left := entries(t, dir+"/home"); len(left) != 8 {
+		t.Errorf("there is %v", left)
+	}
+}
+
+// TestMadeMeanwhile: a directory that another process makes just then is judged like one
+// that was there, and is not removed.
+func TestMadeMeanwhile(t *testing.T) {
+	dir := resolved(t, t.TempDir())
+	info, err := lstat(dir)
+	must(t, err)
+	w := &walk{judge: thisUser(), dirs: []place{{dir, info}}, rest: []string{"a"}, named: 1}
+	must(t, os.Mkdir(dir+"/a", 0o755))
+	if err := w.create(dir + "/a"); err != nil || len(w.made) != 0 {
+		t.Errorf("%v, made %v", err, w.made)
+	}
+}
+
+// TestCheckOwn: a tree has to be a directory.
+func TestCheckOwn(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(dir+"/file", nil, 0o644))
+	must(t, os.Symlink(dir, dir+"/link"))
+	must(t, CheckOwn(dir, false))
+	for name, want := range map[string]error{"file": syscall.ENOTDIR, "link": syscall.ENOTDIR, "none": syscall.ENOENT} {
+		if err := CheckOwn(filepath.Join(dir, name), false); !errors.Is(err, want) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
+// TestEnvironment: what is odd in the environment leads to the next candidate, and its
+// reason is clear.
+func TestEnvironment(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the cache directory is another one")
+	}
+	dir := resolved(t, t.TempDir())
+	for _, c := range []struct {
+		home, xdg, tmp string
+		want           string // path or part of the error
+	}{
+		{"", "", dir, dir + "/" + tempName()},
+		{"", "", dir + "/", dir + "/" + tempName()},
+		{"home", "", dir, dir + "/" + tempName()},
+		{dir + "/missing", "", dir, dir + "/" + tempName()},
+		{dir + "/missing", "", dir + "/gone", dir + "/missing: no such file or directory"},
+		{dir + "/missing", "", dir + "/gone", dir + "/gone: no such file or directory"},
+		{"", "cache", "tmp", "XDG_CACHE_HOME is relative"},
+		{"home", "", "tmp", "tried home/.cache/pyembed (the path is relative); tmp/" + tempName() + " (the path is relative)"},
+		{"", "", "tmp", "user cache directory (neither $XDG_CACHE_HOME nor $HOME"},
+		{dir, "", "tmp", dir + "/.cache/pyembed"},
+		{dir, dir + "/x/y", "tmp", dir + "/x/y/pyembed"},
+		{"/nonexistent", dir + "/z/y", "tmp", dir + "/z/y/pyembed"},
+	} {
+		t.Setenv("HOME", c.home)
+		t.Setenv("XDG_CACHE_HOME", c.xdg)
+		t.Setenv("TMPDIR", c.tmp)
+		t.Setenv(Env, "")
+		got := find("")
+		if got != c.want && (filepath.IsAbs(c.want) && !strings.Contains(c.want, ": ") || !strings.Contains(got, c.want)) {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+	if _, err := (Candidate{Path: "relative", Explicit: true}).Prepare(); !errors.Is(err, errRelative) {
+		t.Errorf("relative: %v", err)
+	}
+}
+
+// find is the first base that will do, or the text of the error.
+func find(named string) string {
+	var problems []error
+	for _, c := range Candidates(named) {
+		path, err := c.Prepare()
+		if err == nil {
+			return path
+		}
+		problems = append(problems, fmt.Errorf("%s (%w)", c.Path, err))
+	}
+	return Tried(problems).Error()
+}
+
+// must ends a test that can't go on.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Candidate{Path: theirs, Explicit: true}).Prepare(); err == nil || !strings.Contains(err.Error(), "user 12345") {
-		t.Errorf("another user's: %v", err)
+}
+
+// resolved is a path without links.
+func resolved(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.EvalSymlinks(path)
+	must(t, err)
+	return path
+}
+
+// entries are the names in a directory.
+func entries(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	must(t, err)
+	var names []string
+	for _, e := range list {
+		names = append(names, e.Name())
 	}
-	if _, err := (Candidate{Path: theirs + "/ours"}).Prepare(); err == nil || !strings.Contains(err.Error(), "user 12345") {
-		t.Errorf("below another user's: %v", err)
-	}
-	if _, err := (Candidate{Path: theirs + "/ours", Explicit: true}).Prepare(); err != nil {
-		t.Errorf("below another user's, but named: %v", err)
-	}
+	return names
 }
 
 // TestTried: the error names everything that was tried and what to do.
 func TestTried(t *testing.T) {
-	err := Tried([]error{errors.New("/a (noexec)"), errors.New("/b (not ours)")})
-	if !errors.Is(err, ErrNone) {
-		t.Error("it does not wrap ErrNone")
-	}
-	for _, part := range []string{"/a (noexec)", "/b (not ours)", "WithCacheDir", Env} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q does not say %q", err, part)
+	err := Tried([]error{fmt.Errorf("/a (%w)", syscall.EROFS), fmt.Errorf("/b (%w)", fs.ErrExist)})
+	for _, want := range []error{ErrNone, syscall.EROFS, fs.ErrExist} {
+		if !errors.Is(err, want) {
+			t.Errorf("it does not wrap %v", want)
 		}
+	}
+	want := "no usable directory to extract to: tried /a (read-only file system); /b (file already exists); " +
+		"name one with WithCacheDir or $PYEMBED_CACHE_DIR"
+	if err.Error() != want {
+		t.Errorf("it says %s", err)
 	}
 }

@@ -1,8 +1,8 @@
-//go:build !(linux || darwin || freebsd || dragonfly)
+//go:build unix && !(linux || darwin || freebsd || dragonfly || netbsd || openbsd)
 
 package basedir
 
 // noexec is not known here.
-func noexec(path string) bool {
+func noexec(string) bool {
 	return false
 }
