@@ -1,0 +1,6 @@
+package python
+
+import "syscall"
+
+// badArch is how the kernel refuses a program for another machine.
+const badArch = syscall.EBADARCH
