@@ -3,6 +3,7 @@ package embed_util
 import (
 	"context"
 	"io/fs"
+	"os"
 	"sync"
 
 	"pyembed.invalid/runtime/internal/store"
@@ -16,12 +17,13 @@ type EmbeddedFiles struct {
 }
 
 // NewEmbeddedFiles extracts the bundle in embedFs to <base>/<name>-<hash>, unless it
-// is there already. The base is $PYEMBED_CACHE_DIR, or pyembed in the user's cache
+// is there already, and looks at what is there as thoroughly as $PYEMBED_VERIFY says, see
+// python.VerifyLevel. The base is $PYEMBED_CACHE_DIR, or pyembed in the user's cache
 // directory, or a directory of this user's in os.TempDir. embedFs need not have a
 // files.json; without one, all its files are read at each start.
 func NewEmbeddedFiles(embedFs fs.FS, name string) (*EmbeddedFiles, error) {
-	return extract(embedFs, func(b *tree.Bundle) (*tree.Tree, error) {
-		return store.OpenNamed(context.Background(), b, "", name, tree.Options{})
+	return extract(embedFs, func(b *tree.Bundle, opt tree.Options) (*tree.Tree, error) {
+		return store.OpenNamed(context.Background(), b, "", name, opt)
 	})
 }
 
@@ -33,24 +35,28 @@ func NewEmbeddedFiles(embedFs fs.FS, name string) (*EmbeddedFiles, error) {
 // file or link, or anything else where it has a directory, and no earlier bundle put it
 // there, nothing is changed and the error, which wraps ErrNoUsableDir, names it.
 func NewEmbeddedFilesWithTmpDir(embedFs fs.FS, tmpDir string, withHashInDir bool) (*EmbeddedFiles, error) {
-	return extract(embedFs, func(b *tree.Bundle) (*tree.Tree, error) {
+	return extract(embedFs, func(b *tree.Bundle, opt tree.Options) (*tree.Tree, error) {
 		if withHashInDir {
-			return store.OpenHashed(context.Background(), b, tmpDir, tree.Options{})
+			return store.OpenHashed(context.Background(), b, tmpDir, opt)
 		}
-		return store.OpenExact(context.Background(), b, tmpDir, tree.Options{})
+		return store.OpenExact(context.Background(), b, tmpDir, opt)
 	})
 }
 
 // extract opens a bundle with one of store's functions.
-func extract(embedFs fs.FS, open func(*tree.Bundle) (*tree.Tree, error)) (*EmbeddedFiles, error) {
+func extract(embedFs fs.FS, open func(*tree.Bundle, tree.Options) (*tree.Tree, error)) (*EmbeddedFiles, error) {
 	if embedFs == nil {
 		return nil, errNoFiles()
+	}
+	level, err := tree.LevelFromEnv(os.Getenv)
+	if err != nil {
+		return nil, err
 	}
 	b, err := tree.NewBundle(embedFs)
 	if err != nil {
 		return nil, err
 	}
-	t, err := open(b)
+	t, err := open(b, tree.Options{Level: level})
 	if err != nil {
 		return nil, err
 	}
