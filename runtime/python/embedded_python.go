@@ -2,6 +2,8 @@ package python
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os/exec"
 	"sync"
 
@@ -15,10 +17,15 @@ import (
 type EmbeddedPython struct {
 	Python
 
-	own *interpreter
+	own           *interpreter
+	line          func() (string, error) // of the interpreter
+	config        config
+	scriptOptions tree.Options
 
-	mu    sync.Mutex
-	files *tree.Tree // nil after Cleanup
+	mu      sync.Mutex
+	files   *tree.Tree            // nil after Cleanup
+	scripts map[string]*tree.Tree // of ScriptContext, by identity
+	known   map[fs.FS]*tree.Tree  // the same, by the file systems that can be a key
 }
 
 // NewEmbeddedPython opens the Python that this module itself carries, which a
@@ -38,32 +45,39 @@ func NewEmbeddedPythonWithTmpDir(tmpDir string, withHashInDir bool) (*EmbeddedPy
 	if data.Data == nil {
 		return nil, errNoOwnPython()
 	}
-	return openWith(data.Data, config{}, func(b *tree.Bundle) (*tree.Tree, error) {
+	return openWith(data.Data, config{name: "python"}, func(b *tree.Bundle, opt tree.Options) (*tree.Tree, error) {
 		if withHashInDir {
-			return store.OpenHashed(context.Background(), b, tmpDir, tree.Options{})
+			return store.OpenHashed(context.Background(), b, tmpDir, opt)
 		}
-		return store.OpenExact(context.Background(), b, tmpDir, tree.Options{})
+		return store.OpenExact(context.Background(), b, tmpDir, opt)
 	})
 }
 
-// CommandContext is a command that runs the interpreter with args and is killed when
-// ctx is done before it ends. The error is about an interpreter that is gone.
+// CommandContext is a command that runs the interpreter with args and is killed, with
+// what it started, when ctx is done before it ends. The error is about an interpreter
+// that is gone, or an isolated environment that can't be made.
 func (ep *EmbeddedPython) CommandContext(ctx context.Context, args ...string) (*exec.Cmd, error) {
-	return ep.own.commandContext(ctx, args)
+	return ep.own.commandContext(ctx, nil, args)
 }
 
-// Cleanup removes the extracted Python, unless another EmbeddedPython, here or in
-// another process, uses it. From a directory that the caller named exactly, it removes
-// only what belongs to Python. GetExtractedPath is empty afterwards.
+// Cleanup removes the extracted Python, and what ScriptContext and ModuleContext
+// extracted, unless another EmbeddedPython, here or in another process, uses it. From a
+// directory that the caller named exactly, it removes only what belongs to Python.
+// GetExtractedPath is empty afterwards.
 func (ep *EmbeddedPython) Cleanup() error {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
 	if ep.files == nil {
 		return nil
 	}
-	files := ep.files
-	ep.files = nil
-	return files.Remove()
+	files, scripts := ep.files, ep.scripts
+	ep.files, ep.scripts, ep.known = nil, nil, nil
+	var problems []error
+	for _, t := range scripts {
+		problems = append(problems, t.Remove())
+	}
+	problems = append(problems, files.Remove(), ep.own.isolation.cleanup(files.Path()))
+	return errors.Join(problems...)
 }
 
 // GetExtractedPath is the absolute path of the directory that Python is extracted to.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"pyembed.invalid/runtime/internal/store"
 	"pyembed.invalid/runtime/internal/tree"
@@ -33,8 +34,9 @@ type Option func(*config)
 type config struct {
 	name     string
 	cacheDir string
-	level    VerifyLevel
+	level    *VerifyLevel // nil: what $PYEMBED_VERIFY says
 	isolated bool
+	packages []string
 	line     *string
 	logger   *slog.Logger
 	progress func(done, total int64)
@@ -55,17 +57,32 @@ func WithCacheDir(dir string) Option {
 	return func(c *config) { c.cacheDir = dir }
 }
 
-// WithVerify sets how thoroughly an extracted interpreter is looked at.
+// WithVerify sets how thoroughly an extracted interpreter is looked at. Without it,
+// $PYEMBED_VERIFY says so: stamp, stat, hash, or nothing for the default. Any other value
+// makes Open fail before it extracts anything.
 func WithVerify(level VerifyLevel) Option {
-	return func(c *config) { c.level = level }
+	return func(c *config) { c.level = &level }
 }
 
-// WithIsolation keeps the user's environment out of commands: inherited PYTHON
-// variables are dropped, and the interpreter is started with -I. When AddPythonPath
-// was called, which -I would ignore, PYTHONSAFEPATH and PYTHONNOUSERSITE take its
-// place (Python 3.10 does not know the former).
+// WithIsolation keeps what the user has for other Pythons out of commands: Python's
+// variables, the user's site directory and the current directory are not seen by the
+// interpreter, nor by what a script starts with sys.executable, and no variable is
+// handed down to keep it so.
+//
+// The directory of a script is not looked in for modules either, as by python -I: add it
+// with AddPythonPath, or use ScriptContext.
 func WithIsolation() Option {
 	return func(c *config) { c.isolated = true }
+}
+
+// WithPackages is WithIsolation with directories of packages, each like a site-packages:
+// after the standard library, and with its .pth files processed. It adds to those of
+// earlier options. Open fails if one is not a directory.
+func WithPackages(dirs ...string) Option {
+	return func(c *config) {
+		c.isolated = true
+		c.packages = append(c.packages, dirs...)
+	}
 }
 
 // WithPythonLine makes Open fail, and wrap ErrPythonLine, unless the bundle has this
@@ -95,18 +112,34 @@ func Open(ctx context.Context, data fs.FS, opts ...Option) (*EmbeddedPython, err
 	for _, opt := range opts {
 		opt(&c)
 	}
-	if c.level < VerifyStat || c.level > VerifyHash {
-		return nil, fmt.Errorf("unknown verification level %d", c.level)
-	}
-	return openWith(data, c, func(b *tree.Bundle) (*tree.Tree, error) {
-		return store.OpenNamed(ctx, b, c.cacheDir, c.name, tree.Options{Level: tree.Level(c.level), Logger: c.logger, Progress: c.progress})
+	return openWith(data, c, func(b *tree.Bundle, opt tree.Options) (*tree.Tree, error) {
+		return store.OpenNamed(ctx, b, c.cacheDir, c.name, opt)
 	})
 }
 
+// treeOptions are the options for a tree that c and the environment ask for.
+func (c *config) treeOptions() (tree.Options, error) {
+	opt := tree.Options{Logger: c.logger}
+	if c.level == nil {
+		var err error
+		opt.Level, err = tree.LevelFromEnv(os.Getenv)
+		return opt, err
+	}
+	if *c.level < VerifyStat || *c.level > VerifyHash {
+		return opt, fmt.Errorf("unknown verification level %d", *c.level)
+	}
+	opt.Level = tree.Level(*c.level)
+	return opt, nil
+}
+
 // openWith opens the Python in data with one of store's functions.
-func openWith(data fs.FS, c config, open func(*tree.Bundle) (*tree.Tree, error)) (*EmbeddedPython, error) {
+func openWith(data fs.FS, c config, open func(*tree.Bundle, tree.Options) (*tree.Tree, error)) (*EmbeddedPython, error) {
 	if data == nil {
 		return nil, errNoPython()
+	}
+	opt, err := c.treeOptions()
+	if err != nil {
+		return nil, err
 	}
 	b, err := tree.NewBundle(data)
 	if err != nil {
@@ -117,10 +150,17 @@ func openWith(data fs.FS, c config, open func(*tree.Bundle) (*tree.Tree, error))
 			return nil, err
 		}
 	}
-	t, err := open(b)
+	whole := opt
+	whole.Progress, whole.Trial = c.progress, trial
+	t, err := open(b, whole)
 	if err != nil {
 		return nil, err
 	}
-	p := &interpreter{home: t.Path(), own: true, isolated: c.isolated, nocache: c.level == VerifyHash}
-	return &EmbeddedPython{files: t, own: p, Python: p}, nil
+	isolated, err := newIsolation(c, b, t)
+	if err != nil {
+		t.Release()
+		return nil, err
+	}
+	p := &interpreter{home: t.Path(), own: true, isolation: isolated, nocache: opt.Level == tree.Hash}
+	return &EmbeddedPython{files: t, line: func() (string, error) { return lineOf(b) }, config: c, scriptOptions: opt, own: p, Python: p}, nil
 }

@@ -6,7 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
+
+	"pyembed.invalid/runtime/internal/group"
 )
 
 // Python makes commands that run a Python interpreter.
@@ -15,7 +18,7 @@ type Python interface {
 	GetExeName() string
 	// GetExePath is the path of the interpreter, which exists.
 	GetExePath() (string, error)
-	// AddPythonPath adds a directory to the PYTHONPATH of later commands.
+	// AddPythonPath adds a directory to where later commands look for modules.
 	AddPythonPath(p string)
 	// PythonCmd is a command that runs the interpreter with args.
 	PythonCmd(args ...string) (*exec.Cmd, error)
@@ -25,10 +28,10 @@ type Python interface {
 
 // interpreter is the one Python.
 type interpreter struct {
-	home     string // "": the python3 that is found in $PATH
-	own      bool   // home is a tree that we extracted: it needs no PYTHONHOME
-	isolated bool
-	nocache  bool // Python must not write bytecode
+	home      string     // "": the python3 that is found in $PATH
+	own       bool       // home is a tree that we extracted: it needs no PYTHONHOME
+	nocache   bool       // Python must not write bytecode
+	isolation *isolation // nil: not isolated
 
 	mu   sync.Mutex
 	path []string // of AddPythonPath
@@ -58,27 +61,49 @@ func (p *interpreter) GetExeName() string {
 	return exeName
 }
 
-// GetExePath is the path of the interpreter, which exists.
+// GetExePath is the path of the interpreter, which exists. That of an isolated
+// interpreter makes whoever executes it isolated, and is another one after AddPythonPath.
 func (p *interpreter) GetExePath() (string, error) {
-	var path string
-	var err error
+	return p.exePath(p.pathWith(nil))
+}
+
+// exePath is GetExePath for commands with these directories.
+func (p *interpreter) exePath(dirs []string) (string, error) {
 	if p.home == "" {
-		path, err = exec.LookPath(exeName)
-	} else {
-		path = filepath.Join(p.home, exeDir, exeName)
-		_, err = os.Stat(path)
+		path, err := exec.LookPath(exeName)
+		if err != nil {
+			return "", fmt.Errorf("find %s: %w", exeName, err)
+		}
+		return path, nil
 	}
-	if err != nil {
+	path := filepath.Join(p.home, exeDir, exeName)
+	if _, err := os.Stat(path); err != nil {
 		return "", fmt.Errorf("find %s: %w", exeName, err)
+	}
+	if p.isolation != nil {
+		return p.isolation.overlay(p.home, dirs, p.nocache)
 	}
 	return path, nil
 }
 
-// AddPythonPath adds a directory to the PYTHONPATH of later commands.
+// AddPythonPath adds a directory to where later commands look for modules: after those
+// of earlier calls, before an inherited PYTHONPATH and before the standard library. It
+// is handed down in PYTHONPATH, which takes a relative one as relative to the directory
+// that the command runs in, and what has a colon (on Windows a semicolon) as several.
+//
+// An isolated interpreter has it in sys.path without a variable, so a colon is one like
+// any other character; a relative one is relative to the current directory.
 func (p *interpreter) AddPythonPath(dir string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.path = append(p.path, dir)
+}
+
+// pathWith is first and then the directories of AddPythonPath.
+func (p *interpreter) pathWith(first []string) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append(slices.Clone(first), p.path...)
 }
 
 // PythonCmd is a command that runs the interpreter with args.
@@ -88,26 +113,35 @@ func (p *interpreter) PythonCmd(args ...string) (*exec.Cmd, error) {
 
 // PythonCmd2 is PythonCmd for a slice.
 func (p *interpreter) PythonCmd2(args []string) (*exec.Cmd, error) {
-	exe, err := p.GetExePath()
+	dirs := p.pathWith(nil)
+	exe, err := p.exePath(dirs)
 	if err != nil {
 		return nil, err
 	}
-	return p.configure(exec.Command(exe), args), nil
+	return p.configure(exec.Command(exe), dirs, args), nil
 }
 
-// commandContext is PythonCmd2 with a context that ends the process.
-func (p *interpreter) commandContext(ctx context.Context, args []string) (*exec.Cmd, error) {
-	exe, err := p.GetExePath()
+// commandContext is PythonCmd2 with a context that ends the process and what it started,
+// and with directories before those of AddPythonPath.
+func (p *interpreter) commandContext(ctx context.Context, first, args []string) (*exec.Cmd, error) {
+	dirs := p.pathWith(first)
+	exe, err := p.exePath(dirs)
 	if err != nil {
 		return nil, err
 	}
-	return p.configure(exec.CommandContext(ctx, exe), args), nil
+	cmd := exec.CommandContext(ctx, exe)
+	group.Configure(cmd)
+	return p.configure(cmd, dirs, args), nil
 }
 
-// configure gives a command its arguments and environment.
-func (p *interpreter) configure(cmd *exec.Cmd, args []string) *exec.Cmd {
-	flags, env := p.settings(os.Environ())
-	cmd.Args = append(append(cmd.Args, flags...), args...)
-	cmd.Env = env
+// configure gives a command its arguments and environment. -B, besides what the
+// environment or the overlay says, is for modules that are imported before that is read,
+// and for the workers of multiprocessing, which get it from their parent.
+func (p *interpreter) configure(cmd *exec.Cmd, dirs, args []string) *exec.Cmd {
+	if p.isolation != nil && p.nocache {
+		cmd.Args = append(cmd.Args, "-B")
+	}
+	cmd.Args = append(cmd.Args, args...)
+	cmd.Env = p.environ(os.Environ(), dirs)
 	return cmd
 }

@@ -43,9 +43,10 @@ func fake(t *testing.T) fs.FS {
 		t.Skip("the fake interpreter is a shell script")
 	}
 	return os.DirFS(bt.Gzip(t, bt.Files{
-		"bin/python3.14":       bt.Program("#!/bin/sh\necho \"$*\"\nenv | grep -E '^(PYTHON|__PYVENV)' | sort\n"),
-		"bin/python3":          bt.Link("python3.14"),
-		"lib/python3.14/os.py": "import sys\n",
+		"bin/python3.14":                       bt.Program("#!/bin/sh\necho \"$*\"\nenv | grep -E '^(PYTHON|__PYVENV)' | sort\n"),
+		"bin/python3":                          bt.Link("python3.14"),
+		"lib/python3.14/os.py":                 "import sys\n",
+		"lib/python3.14/encodings/__init__.py": "import codecs\n",
 	}))
 }
 
@@ -117,14 +118,13 @@ func TestEnvironment(t *testing.T) {
 		want string
 	}{
 		{"plain", nil, nil, "x|PYTHONPATH=/inherited|PYTHONUTF8=1"},
-		{"path", nil, []string{"/a", "/b"}, "x|PYTHONPATH=/a:/b|PYTHONUTF8=1"},
+		{"path", nil, []string{"/a", "/b"}, "x|PYTHONPATH=/a:/b:/inherited|PYTHONUTF8=1"},
 		{"hash", []python.Option{python.WithVerify(python.VerifyHash)}, nil,
 			"x|PYTHONDONTWRITEBYTECODE=1|PYTHONPATH=/inherited|PYTHONUTF8=1"},
-		{"isolated", []python.Option{python.WithIsolation()}, nil, "-I x"},
-		{"isolated, hash", []python.Option{python.WithIsolation(), python.WithVerify(python.VerifyHash)}, nil,
-			"-I -B x|PYTHONDONTWRITEBYTECODE=1"},
-		{"isolated, path", []python.Option{python.WithIsolation()}, []string{"/a"},
-			"x|PYTHONNOUSERSITE=1|PYTHONPATH=/a|PYTHONSAFEPATH=1"},
+		{"isolated", []python.Option{python.WithIsolation()}, nil, "x"},
+		{"isolated, hash", []python.Option{python.WithIsolation(), python.WithVerify(python.VerifyHash)}, nil, "-B x"},
+		{"isolated, path", []python.Option{python.WithIsolation()}, []string{"/a"}, "x"},
+		{"packages", []python.Option{python.WithPackages("/")}, nil, "x"},
 	} {
 		ep := open(t, c.opts...)
 		for _, p := range c.path {
