@@ -11,12 +11,16 @@
 // In a user namespace that does not map every user, those that it leaves out all show
 // as one, the overflow user, to whom nothing is trusted. Where "/" itself shows that
 // user, root is one of those left out, and directories above a base that show it are
-// taken for root's: there, a user who owns such a directory is not protected from.
-// That the overflow user has another number than the usual 65534 is noticed of other
-// users' directories only. Nothing protects from root, or from ACLs of other kinds
-// than POSIX ACLs on Linux, where nothing but the mode is looked at. On Windows and
-// Plan 9 owners and modes are not looked at: the directories that are found there lie
-// in the user's profile.
+// taken for root's, except in a directory that others may write.
+//
+// Not protected from are: root; a user whom the namespace leaves out and who owns a
+// directory above the base, where root is left out too; for a process that runs as
+// 65534 in a namespace that maps this number and leaves out others, those others; a
+// user who may write a directory above one that the caller names; ACLs other than POSIX
+// ACLs on Linux, such as those of NFS 4 and macOS. An overflow user whose number is not
+// the usual 65534 is not noticed by a process that shows that number itself. On Windows
+// and Plan 9 owners and modes are not looked at: the directories that are found there
+// lie in the user's profile.
 package basedir
 
 import (

@@ -93,6 +93,10 @@ func TestPrepare(t *testing.T) {
 			chmod(Candidate{Path: d + "/a"}, 0o777)
 			return Candidate{Path: d + "/a/b"}
 		}, "lies below", 0},
+		{"named below a directory that all can write", func(d string) Candidate {
+			chmod(Candidate{Path: d + "/a"}, 0o777)
+			return Candidate{Path: d + "/a/b", Explicit: true}
+		}, "", 0o755},
 		{"below a directory like /tmp", func(d string) Candidate {
 			chmod(Candidate{Path: d + "/a"}, 0o777|os.ModeSticky)
 			return Candidate{Path: d + "/a/b"}

@@ -17,6 +17,9 @@ import (
 // us and them are two users without a passwd entry.
 const us, them = 12345, 12346
 
+// noNamespace begins what a process says that could not start another in a user namespace.
+const noNamespace = "no user namespace:"
+
 // TestMain lets the test binary be the other process: it finds a base as the
 // environment says, if asked to in a user namespace.
 func TestMain(m *testing.M) {
@@ -27,7 +30,7 @@ func TestMain(m *testing.M) {
 		out, err := cmd.Output()
 		fmt.Print(string(out))
 		if err != nil {
-			fmt.Println(err)
+			fmt.Println(noNamespace, err)
 		}
 		os.Exit(0)
 	}
@@ -188,14 +191,14 @@ func TestUserWithoutPasswdEntry(t *testing.T) {
 	tmp, home := own(t, dir+"/tmp", 0, 0o777|fs.ModeSticky), own(t, dir+"/home", us, 0o700)
 	base := tmp + "/pyembed-" + strconv.Itoa(us)
 	for _, c := range []struct{ home, tmp, want string }{
-		{"HOME=" + home, tmp, "/pyembed"},
+		{"HOME=" + home, tmp, home + "/"},
 		{"HOME=/", tmp, base},
 		{"HOME=/nonexistent", tmp, base},
 		{"HOME=", tmp, base},
 		{"UNSET=", tmp + "/", base},
 		{"HOME=home", tmp, base},
 		{"XDG_CACHE_HOME=cache", tmp, base},
-		{"HOME=/", dir, "tried /.cache/pyembed ("},
+		{"HOME=/", dir, "tried /"},
 		{"HOME=/", dir, dir + "/pyembed-12345: permission denied"},
 		{"HOME=" + dir + "/missing", "relative", dir + "/missing: no such file or directory"},
 	} {
