@@ -28,7 +28,7 @@ const (
 // A File is a locked file.
 type File struct {
 	path string
-	f    *os.File
+	f    *handle
 }
 
 // Try locks the file at path, which it creates if need be, or returns ErrHeld.
@@ -46,9 +46,9 @@ func Try(path string, mode Mode) (*File, error) {
 
 // lockOpen locks f, which was opened at path, or closes it. It returns neither a lock
 // nor an error if the last holder removed the file between our open and our lock.
-func lockOpen(f *os.File, path string, mode Mode) (*File, error) {
-	if err := tryLock(f, mode); err != nil {
-		f.Close()
+func lockOpen(f *handle, path string, mode Mode) (*File, error) {
+	if err := f.tryLock(mode); err != nil {
+		f.close()
 		return nil, err
 	}
 	l := &File{path: path, f: f}
@@ -86,24 +86,19 @@ func Wait(ctx context.Context, path string, mode Mode) (l *File, waited bool, er
 
 // Current reports whether the locked file is still the one at its path.
 func (l *File) Current() bool {
-	have, err := l.f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Lstat(l.path)
-	return err == nil && os.SameFile(have, there)
+	return l.f.isAt(l.path)
 }
 
 // Unlock releases the lock and leaves the file.
 func (l *File) Unlock() error {
-	return l.f.Close()
+	return l.f.close()
 }
 
 // Remove releases the lock and removes the file, while it is locked where the
 // system allows that. Those who wait for it notice that the file is another one.
 func (l *File) Remove() {
 	removed := os.Remove(l.path) == nil
-	l.f.Close()
+	l.f.close()
 	if !removed {
 		os.Remove(l.path)
 	}

@@ -5,15 +5,17 @@ package lock
 import (
 	"errors"
 	"fmt"
-	"os"
+	"time"
 )
 
+// A handle is never made.
+type handle struct{ modTime time.Time }
+
 // openLockFile fails before it leaves a file that nobody can lock.
-func openLockFile(path string) (*os.File, error) {
+func openLockFile(path string) (*handle, error) {
 	return nil, fmt.Errorf("lock %s: %w", path, errors.ErrUnsupported)
 }
 
-// tryLock is never reached.
-func tryLock(f *os.File, mode Mode) error {
-	return errors.ErrUnsupported
-}
+func (*handle) close() error       { return nil }
+func (*handle) isAt(string) bool   { return false }
+func (*handle) tryLock(Mode) error { return errors.ErrUnsupported }

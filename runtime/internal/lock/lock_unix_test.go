@@ -144,22 +144,27 @@ func TestLease(t *testing.T) {
 // TestTouch: the file says when it was last used, to a day, whatever the clock did.
 func TestTouch(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lease")
-	l, err := TakeLease(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Release()
 	now := time.Now().Truncate(time.Second)
 	for _, c := range []struct{ was, want time.Duration }{
-		{-time.Hour, -time.Hour}, {-25 * time.Hour, 0}, {time.Hour, time.Hour}, {25 * time.Hour, 0},
+		{0, 0}, {-time.Hour, -time.Hour}, {-25 * time.Hour, 0}, {time.Hour, time.Hour}, {25 * time.Hour, 0},
 	} {
+		try(t, path, Shared).Unlock()
 		if err := os.Chtimes(path, time.Time{}, now.Add(c.was)); err != nil {
+			t.Fatal(err)
+		}
+		l, err := TakeLease(path)
+		if err != nil {
 			t.Fatal(err)
 		}
 		l.Touch(now)
 		if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(now.Add(c.want)) {
 			t.Errorf("off by %v: %v %v", c.was, info.ModTime().Sub(now), err)
 		}
+		l.Touch(now.Add(48 * time.Hour)) // a program that runs for days
+		if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(now.Add(48*time.Hour)) {
+			t.Errorf("later: %v %v", info.ModTime().Sub(now), err)
+		}
+		l.Release()
 	}
 }
 
@@ -181,7 +186,7 @@ func TestRemovedMeanwhile(t *testing.T) {
 		if l, err := lockOpen(f, path, Exclusive); l != nil || err != nil {
 			t.Errorf("replaced %v: %v %v", replaced, l, err)
 		}
-		if err := f.Close(); !errors.Is(err, os.ErrClosed) {
+		if err := f.close(); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("replaced %v: the file is still open: %v", replaced, err)
 		}
 	}

@@ -57,7 +57,7 @@ func OpenHashed(ctx context.Context, b *tree.Bundle, path string, opt tree.Optio
 // all if it is "". What can't be removed stays until another time.
 func sweep(ctx context.Context, t *tree.Tree, name string, opt tree.Options) {
 	base := filepath.Dir(t.Path())
-	if !t.Fresh() || opt.NoSweep {
+	if !t.Fresh() || opt.NoSweep || basedir.Network(base) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
@@ -77,6 +77,9 @@ func Prune(ctx context.Context, base string, olderThan time.Duration, log *slog.
 			continue
 		}
 		path, err := c.Prepare()
+		if err == nil && basedir.Network(path) {
+			err = errors.New("it may be on a network file system, where locks of other machines may not be seen")
+		}
 		if err == nil {
 			var gone []string
 			gone, err = tree.Pruning{OlderThan: olderThan, Logger: log}.Prune(ctx, path)

@@ -3,8 +3,6 @@ package tree
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
@@ -39,19 +37,15 @@ type stamped struct {
 	record
 }
 
+// maxStamp bounds what is read as a stamp, in bytes: more than any tree that a Go
+// program can embed needs.
+const maxStamp = 64 << 20
+
 // readIdentity reads only the identity, "" if there is no stamp that says one.
 func readIdentity(root string) string {
-	f, err := os.Open(filepath.Join(root, stampName))
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	var head [len(stampMagic) + 65]byte
-	if _, err := io.ReadFull(f, head[:]); err != nil {
-		return ""
-	}
-	identity, ok := strings.CutPrefix(string(head[:]), stampMagic)
-	if !ok || identity[64] != '\n' {
+	head := readFile(filepath.Join(root, stampName), len(stampMagic)+65)
+	identity, ok := strings.CutPrefix(string(head), stampMagic)
+	if !ok || len(identity) != 65 || identity[64] != '\n' {
 		return ""
 	}
 	return identity[:64]
@@ -59,11 +53,7 @@ func readIdentity(root string) string {
 
 // readStamp reads the stamp of a tree; nil if there is none that is whole.
 func readStamp(root string) *stamp {
-	data, err := os.ReadFile(filepath.Join(root, stampName))
-	if err != nil {
-		return nil
-	}
-	return parseStamp(string(data))
+	return parseStamp(string(readFile(filepath.Join(root, stampName), maxStamp)))
 }
 
 // parseStamp is nil for anything but a whole stamp.

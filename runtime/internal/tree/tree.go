@@ -24,8 +24,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"pyembed.invalid/runtime/internal/basedir"
@@ -137,15 +137,12 @@ func (t *Tree) warm(ctx context.Context) (bool, error) {
 
 // there reports whether the directory exists, and fails if others can write it.
 func (t *Tree) there() (bool, error) {
-	switch info, err := os.Lstat(t.path); {
+	switch err := basedir.CheckOwn(t.path, false); {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("%w: %w", ErrPlace, err)
-	case !info.IsDir():
+	case errors.Is(err, syscall.ENOTDIR):
 		return false, fmt.Errorf("%w: %s is in the way: it is not a directory", ErrPlace, t.path)
-	}
-	if err := basedir.CheckOwn(t.path, false); err != nil {
+	case err != nil:
 		return false, fmt.Errorf("%w: %w", ErrPlace, err)
 	}
 	return true, nil
