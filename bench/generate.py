@@ -12,19 +12,17 @@ import argparse
 import json
 import os
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from measuring import Cost, least_and_median, measure, which
 from peer import VERSIONS, bundle_files, data_dir, peer_module, python_release
 
-__all__ = ["Bench", "Cost", "Sizes", "main"]
+__all__ = ["Bench", "Sizes", "main"]
 
 VERSION = "3.14.6"
 PLATFORMS = ("linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64")
@@ -39,19 +37,6 @@ TARGETS = {
     "extracted bytes, 3.14.6": 0.30,
 }
 UNCHANGED_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a command took, children that it waited for included.
-
-    ``wall`` and ``cpu`` (user and system) in seconds; ``peak`` is the largest resident set of one process
-    in bytes.
-    """
-
-    wall: float
-    cpu: float
-    peak: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +70,6 @@ class Round:
     unchanged: Cost
 
 
-def measure(command: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str] | None = None) -> Cost:
-    """Run a command, append what it prints to ``log``, and return what it took (Unix only).
-
-    Raises RuntimeError with the end of the log if the command fails.
-    """
-    with log.open("ab") as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
-        raise RuntimeError(f"{command[0]} exited with {process.returncode}; the end of {log}:\n{tail}")
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) counts in bytes there, else in KiB
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
-
-
 def prepare_peer(bench: Bench) -> None:
     """Copy and build the peer's generator, and put a docker that does nothing where it will find it."""
     source, copy = peer_module(VERSIONS[VERSION]), bench.work / "peer"
@@ -110,7 +77,7 @@ def prepare_peer(bench: Bench) -> None:
     for path in (copy, *copy.rglob("*")):
         path.chmod(path.stat().st_mode | 0o200)
     _, tag = python_release(source)
-    command = [_found("go"), "build", "-o", str(bench.work / "peer-generate"), "./python/generate"]
+    command = [which("go"), "build", "-o", str(bench.work / "peer-generate"), "./python/generate"]
     measure(command, bench.work / "go.log", copy, {**os.environ, "GOWORK": "off"})
     docker = bench.work / "bin" / "docker"
     docker.parent.mkdir()
@@ -209,9 +176,9 @@ def _embedded(directory: Path) -> int:
 def report(rounds: Sequence[Round], sizes: Mapping[str, Sizes]) -> dict[str, Any]:
     """Put figures and ratios together: one JSON document."""
     ratios = {
-        "generate, wall": _least_and_median([one.ours.wall / one.peer.wall for one in rounds]),
-        "generate, CPU": _least_and_median([one.ours.cpu / one.peer.cpu for one in rounds]),
-        "generate, peak memory": _least_and_median([one.ours.peak / one.peer.peak for one in rounds]),
+        "generate, wall": least_and_median([one.ours.wall / one.peer.wall for one in rounds]),
+        "generate, CPU": least_and_median([one.ours.cpu / one.peer.cpu for one in rounds]),
+        "generate, peak memory": least_and_median([one.ours.peak / one.peer.peak for one in rounds]),
     }
     for name, ours in sizes.items():
         version, _, codec = name.partition(" ours ")
@@ -221,7 +188,7 @@ def report(rounds: Sequence[Round], sizes: Mapping[str, Sizes]) -> dict[str, Any
             ratios[f"extracted bytes, {version}"] = _same(ours.extracted / peer.extracted)
     costs = {
         who: {
-            unit: _least_and_median([getattr(getattr(one, who), unit) for one in rounds])
+            unit: least_and_median([getattr(getattr(one, who), unit) for one in rounds])
             for unit in ("wall", "cpu", "peak")
         }
         for who in ("peer", "ours", "unchanged")
@@ -235,12 +202,8 @@ def report(rounds: Sequence[Round], sizes: Mapping[str, Sizes]) -> dict[str, Any
     }
 
 
-def _least_and_median(values: list[float]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values)}
-
-
 def _same(value: float) -> dict[str, float]:
-    return _least_and_median([value])
+    return least_and_median([value])
 
 
 def print_table(document: Mapping[str, Any]) -> None:
@@ -264,13 +227,6 @@ def _verdict(name: str, value: float) -> str:
     if name not in TARGETS:
         return ""
     return f"<= {TARGETS[name]} {'met' if value <= TARGETS[name] else 'MISSED'}"
-
-
-def _found(program: str) -> str:
-    path = shutil.which(program)
-    if path is None:
-        raise RuntimeError(f"{program} is not on PATH")
-    return path
 
 
 def _all_sizes(bench: Bench) -> dict[str, Sizes]:
