@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	bt "pyembed.invalid/runtime/internal/bundletest"
 	"pyembed.invalid/runtime/internal/tree"
 )
 
@@ -117,6 +118,40 @@ func TestTrialNoexec(t *testing.T) {
 	if err := trial(context.Background(), fakeTree(t, dir, elfFile(t, ""))); !errors.Is(err, tree.ErrPlace) {
 		t.Errorf("error is %v", err)
 	}
+}
+
+// TestOpenTries: an interpreter that does not run leaves no tree, and one that may not
+// run in one place is tried in the next.
+func TestOpenTries(t *testing.T) {
+	tries := filepath.Join(t.TempDir(), "tries")
+	t.Setenv("TRIES", tries)
+	t.Setenv("PYEMBED_CACHE_DIR", "")
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("TMPDIR", t.TempDir())
+	open := func(end string, opts ...Option) error {
+		script := "#!/bin/sh\necho tried >> \"$TRIES\"\n" + end
+		ep, err := Open(context.Background(), os.DirFS(bt.Gzip(t, bt.Files{"bin/python3": bt.Program(script)})), opts...)
+		if err == nil {
+			check(t, ep.Cleanup())
+		}
+		return err
+	}
+	cache := filepath.Join(t.TempDir(), "cache")
+	if err := open("echo too old >&2; exit 1", WithCacheDir(cache)); !errors.Is(err, ErrUnsupportedPlatform) ||
+		errors.Is(err, ErrNoUsableDir) || !strings.Contains(err.Error(), "too old") {
+		t.Errorf("an old system: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(cache, "*")); err != nil || len(left) != 0 {
+		t.Errorf("there is %v %v", left, err)
+	}
+	check(t, os.Remove(tries))
+	if err := open("echo a shared object: Permission denied >&2; exit 127"); !errors.Is(err, ErrNoUsableDir) {
+		t.Errorf("refused everywhere: %v", err)
+	}
+	if got, err := os.ReadFile(tries); err != nil || string(got) != "tried\ntried\n" {
+		t.Errorf("%q %v", got, err)
+	}
+	check(t, open("exit 0"))
 }
 
 // TestTrialTime: the caller's context is an error, the trial's own time is none.
