@@ -70,11 +70,13 @@ func (h *handle) check() error {
 	return nil
 }
 
-// close closes the file, which releases the lock.
+// close releases the lock and closes the file. Closing alone would not do: a child that
+// is being started elsewhere in this process has a copy of the descriptor until its exec.
 func (h *handle) close() error {
 	if h.fd < 0 {
 		return fs.ErrClosed
 	}
+	unix.Flock(h.fd, unix.LOCK_UN)
 	err := unix.Close(h.fd)
 	h.fd = -1
 	return err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -243,5 +244,27 @@ func TestLink(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "victim")); err == nil {
 		t.Error("it was created")
+	}
+}
+
+// TestForked: a child that inherited the descriptor, as every child does until its exec,
+// does not keep the lock.
+func TestForked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	for _, end := range []func(*File){func(l *File) { l.Unlock() }, func(l *File) { l.Remove() }} {
+		l := try(t, path, Exclusive)
+		child := exec.Command("sleep", "1000")
+		child.ExtraFiles = []*os.File{os.NewFile(uintptr(l.f.fd), path)}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		end(l)
+		if l, err := Try(path, Exclusive); err != nil {
+			t.Error(err)
+		} else {
+			l.Unlock()
+		}
+		child.Process.Kill()
+		child.Wait()
 	}
 }

@@ -89,7 +89,7 @@ func parseStamped(line string) (stamped, bool) {
 	mode, line, _ := strings.Cut(line, " ")
 	size, line, _ := strings.Cut(line, " ")
 	mtime, name, ok := strings.Cut(line, " ")
-	if !ok || len(kind) != 1 || name == "" {
+	if !ok || kind != "d" && kind != "f" && kind != "l" || name == "" {
 		return stamped{}, false
 	}
 	m, err1 := strconv.ParseUint(mode, 16, 32)
