@@ -218,6 +218,45 @@ func TestEnded(t *testing.T) {
 	}
 }
 
+// TestSiblings: what else is in the group of a command that has none of its own stays.
+func TestSiblings(t *testing.T) {
+	if !knowsDescendants {
+		return
+	}
+	family := func() (cmd *exec.Cmd, life *os.File) {
+		life, w, err := os.Pipe()
+		must(t, err)
+		must(t, life.SetReadDeadline(time.Now().Add(patience)))
+		cmd = exec.CommandContext(context.Background(), shell[0], shell[1:]...)
+		Configure(cmd)
+		cmd.SysProcAttr, cmd.ExtraFiles = nil, []*os.File{w}
+		must(t, cmd.Start())
+		w.Close()
+		(&run{t: t, life: bufio.NewReader(io.LimitReader(life, int64(len("parent\nchild\nchild\ngrandchild\n"))))}).
+			lines("parent", "child", "child", "grandchild")
+		return cmd, life
+	}
+	stays, staying := family()
+	ends, ending := family()
+	must(t, ends.Cancel())
+	if _, err := io.Copy(io.Discard, ending); err != nil {
+		t.Errorf("not all have ended: %v", err)
+	}
+	must(t, staying.SetReadDeadline(time.Now()))
+	if _, err := io.Copy(io.Discard, staying); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the other command has ended: %v", err)
+	}
+	must(t, stays.Cancel())
+	must(t, staying.SetReadDeadline(time.Now().Add(patience)))
+	if _, err := io.Copy(io.Discard, staying); err != nil {
+		t.Errorf("not all have ended: %v", err)
+	}
+	ends.Wait()
+	stays.Wait()
+	staying.Close()
+	ending.Close()
+}
+
 // TestLeaderEnded: as long as nobody has waited for the child, its group ends too.
 func TestLeaderEnded(t *testing.T) {
 	r, w, err := os.Pipe()
