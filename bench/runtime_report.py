@@ -44,7 +44,7 @@ class Conditions:
     """Where and with what was measured.
 
     ``date`` as YYYY-MM-DD in UTC, ``disk`` a file system's type, ``load`` the machine's load average over
-    one minute before the first round, ``missing`` what was left out and why, or "".
+    one minute before the start, ``missing`` what was left out and why, or "".
     """
 
     date: str
@@ -236,7 +236,7 @@ and the plot are made by a command that anyone can run (bench/README.md says wha
 |---|---|
 | date | {facts.date} |
 | rounds | {rounds} |
-| machine | {facts.cpu}, load average {facts.load:.1f} before the first round |
+| machine | {facts.cpu}, load average {facts.load:.1f} before the start |
 | system | {facts.kernel} |
 | file systems | {places} |
 | Go | {facts.go} |
@@ -350,7 +350,7 @@ def _bars(row: Row, codecs: Sequence[str], scale: float, y: int) -> Iterator[str
     for index, codec in enumerate(codecs):
         ratio, top = row.ratios[codec]["median"], y + index * _BAR
         yield f'<rect class="codec-{index}" x="{_LEFT}" y="{top}" width="{ratio * scale:.1f}" height="{_BAR - 1}"/>'
-        yield f'<text class="small" x="{_LEFT + ratio * scale + 5:.1f}" y="{top + _BAR - 2}">{ratio:.3f}</text>'
+        yield f'<text class="small" x="{_LEFT + _WIDTH + 8}" y="{top + _BAR - 2}">{ratio:.3f}</text>'
     if row.target is not None:
         x = _LEFT + row.target * scale
         yield f'<line class="target" x1="{x:.1f}" y1="{y - 3}" x2="{x:.1f}" y2="{y + height + 2}"/>'
