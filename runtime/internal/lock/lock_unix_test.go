@@ -254,7 +254,13 @@ func TestForked(t *testing.T) {
 	for _, end := range []func(*File){func(l *File) { l.Unlock() }, func(l *File) { l.Remove() }} {
 		l := try(t, path, Exclusive)
 		child := exec.Command("sleep", "1000")
-		child.ExtraFiles = []*os.File{os.NewFile(uintptr(l.f.fd), path)}
+		fd, err := syscall.Dup(l.f.fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inherited := os.NewFile(uintptr(fd), path)
+		defer inherited.Close()
+		child.ExtraFiles = []*os.File{inherited}
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
