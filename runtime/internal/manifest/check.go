@@ -32,7 +32,10 @@ func (m *Manifest) Check() error {
 		if err := m.checkEntry(e); err != nil {
 			return errorf("entry %q: %w", e.Name, err)
 		}
-		if total += e.Size; total < 0 {
+		if e.Kind() == File {
+			total += e.Size
+		}
+		if total < 0 {
 			return errorf("sizes add up to more than a disk holds")
 		}
 	}

@@ -80,6 +80,7 @@ func TestHostile(t *testing.T) {
 		"empty link":                           {link("a", "")},
 		"negative size":                        {{Name: "a", Mode: 0o644, Size: -1, SHA256: digest}},
 		"sizes that overflow":                  {{Name: "a", Mode: 0o644, Size: 1 << 62, SHA256: digest}, {Name: "b", Mode: 0o644, Size: 1 << 62, SHA256: digest}},
+		"sizes that a directory takes back":    {{Name: "a", Mode: 0o644, Size: 1 << 61, SHA256: digest}, {Name: "b", Mode: fs.ModeDir, Size: -1 << 61}, {Name: "c", Mode: 0o644, Size: 1<<62 - 1, SHA256: digest}, {Name: "d", Mode: 0o644, Size: 1<<62 - 1, SHA256: digest}},
 		"no digest":                            {{Name: "a", Mode: 0o644}},
 		"digest that is not hex":               {{Name: "a", Mode: 0o644, SHA256: strings.Repeat("z", 64)}},
 		"digest in capitals":                   {{Name: "a", Mode: 0o644, SHA256: strings.ToUpper(digest)}},
@@ -158,6 +159,9 @@ func TestVersions(t *testing.T) {
 		`{"contentHash": `: "files.json",
 		``:                 "files.json",
 		`[]`:               "files.json",
+		`{"contentHash": "` + digest + `", "version": 2, "contentHash": "` + empty + `", "files": []}`: "twice",
+		`{"contentHash": "` + digest + `", "version": 2, "CONTENTHASH": "` + empty + `", "files": []}`: "twice",
+		`{"contentHash": "` + empty + `", "version": 2, "version": 0, "files": []}`:                    "twice",
 	} {
 		_, err := manifest.Parse([]byte(text))
 		kind := manifest.Err

@@ -20,6 +20,10 @@ func Parse(data []byte) (*Manifest, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
+	// Of two keys of one name, or of two that differ in case, the last one counts here.
+	if head, ok := parseHead(data); ok && (head.ContentHash != m.ContentHash || head.Version != m.Version) {
+		return nil, errorf("contentHash or version is there twice")
+	}
 	return &m, nil
 }
 

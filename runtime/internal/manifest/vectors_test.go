@@ -74,7 +74,7 @@ func testPayloadPaths(t *testing.T) {
 	}
 }
 
-func readVectors(t *testing.T, name string, to any) {
+func readVectors(t testing.TB, name string, to any) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(vectors, name))
 	if err != nil {
