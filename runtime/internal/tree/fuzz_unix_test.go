@@ -552,7 +552,9 @@ func (s *sandbox) damage(t *testing.T, b *Bundle, script *decisions) {
 			os.Chmod(at, pick(script, []fs.FileMode{0, 0o777, 0o644, 0o7755}))
 		}
 	case 7: // extra files
-		os.WriteFile(filepath.Join(s.tree, "sitecustomize.py"), []byte("x"), 0o644)
+		extra := filepath.Join(s.tree, "sitecustomize.py")
+		os.RemoveAll(extra)
+		os.WriteFile(extra, []byte("x"), 0o644)
 		os.Symlink(s.outside, filepath.Join(s.tree, "extra"))
 	case 8:
 		os.Remove(stampPath)
@@ -575,6 +577,7 @@ func (s *sandbox) damage(t *testing.T, b *Bundle, script *decisions) {
 		if script.next()%2 == 0 {
 			identity = strings.Repeat("0", 64)
 		}
+		os.Remove(stampPath)
 		os.WriteFile(stampPath, newStamp(identity, records).encode(), 0o644)
 	case 10:
 		os.Remove(stampPath)
