@@ -171,7 +171,7 @@ def test_interrupt_ends_workers_and_cleans_up(program: Path, cache: Path) -> Non
     )
     environ = {"PATH": "", "PYEMBED_CACHE_DIR": str(cache)}
     pipes = [os.open(f"pid{i}", os.O_RDONLY | os.O_NONBLOCK) for i in range(2)]
-    command = [program, "-workers", "2", *names]
+    command = [str(program), "-workers", "2", *names]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         pids = [int(read(pipe)) for pipe in pipes]
         process.send_signal(signal.SIGINT)
