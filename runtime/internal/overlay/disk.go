@@ -219,6 +219,11 @@ func hardLink(target, at string) error {
 	if os.Link(target, at) == nil {
 		return nil
 	}
+	return copyFile(target, at)
+}
+
+// copyFile makes at a copy of target.
+func copyFile(target, at string) error {
 	from, err := os.Open(target)
 	if err != nil {
 		return err
