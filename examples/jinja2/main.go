@@ -24,6 +24,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 
 	"example.com/jinja2/data"
 	libs "example.com/jinja2/libs/data"
@@ -39,7 +40,7 @@ func main() {
 	workers := flag.Int("workers", runtime.NumCPU(), "Python processes")
 	varsFile := flag.String("vars", "", "file with a JSON object: the variables of the templates")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, max(1, *workers), *varsFile, flag.Args())
 	stop()
 	if err != nil {

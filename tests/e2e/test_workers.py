@@ -158,8 +158,9 @@ def test_crashed_worker_is_noticed_and_replaced(program: Path, cache: Path) -> N
     assert not any(map(alive, pids))
 
 
-def test_interrupt_ends_workers_and_cleans_up(program: Path, cache: Path) -> None:
-    """SIGINT while two workers are busy: the program says so, both are gone, and so are the extracted trees."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_workers_and_cleans_up(program: Path, cache: Path, number: signal.Signals) -> None:
+    """A signal while two workers are busy: the program says so, both are gone, and so are the extracted trees."""
     for pipe in ("pid0", "pid1", "never"):
         os.mkfifo(pipe)
     names = write(
@@ -174,7 +175,7 @@ def test_interrupt_ends_workers_and_cleans_up(program: Path, cache: Path) -> Non
     command = [str(program), "-workers", "2", *names]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         pids = [int(read(pipe)) for pipe in pipes]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     for name, pid in zip(names, pids, strict=True):
