@@ -76,6 +76,7 @@ func TestHostile(t *testing.T) {
 		"link that leaves the tree":            {link("a", "..")},
 		"deep link that leaves the tree":       {link("a/b/c", "../../../x")},
 		"link that goes up after a link":       {dir("p"), dir("p/q"), dir("top"), link("p/q/l", "../../top"), link("x", "p/q/l/../../y")},
+		"link that goes up after another link": {dir("d"), dir("d/e"), link("d/p", ".."), link("d/e/x", "../p/../y")},
 		"link that goes down and up":           {link("a", "b/..")},
 		"empty link":                           {link("a", "")},
 		"negative size":                        {{Name: "a", Mode: 0o644, Size: -1, SHA256: digest}},

@@ -199,6 +199,9 @@ func TestFrames(t *testing.T) {
 		if !c.right && (!errors.Is(err, payload.Err) || len(got) >= len(content)) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
+		if name == "another size" && !strings.Contains(err.Error(), "holds 1001 bytes") {
+			t.Errorf("%s: it is found too late: %v", name, err)
+		}
 		if allocated > 8<<20 {
 			t.Errorf("%s: %d bytes were allocated", name, allocated)
 		}

@@ -57,10 +57,14 @@ func FuzzExtract(f *testing.F) {
 		return spec
 	}
 	for how := range byte(6) { // the level, and whether the directory is the caller's
-		for action := range byte(13) {
+		for action := range byte(14) {
 			script := []byte{how, action, how, action, 0, 0, action, 2, action, action, 3, 1, action, 5, 2}
 			f.Add([]byte{}, bundle(action, 0), script)
 		}
+	}
+	for at := range byte(12) { // a directory that is moved away and linked to, and then more
+		f.Add([]byte{}, bundle(at, 0), []byte{2, at, 13, at})
+		f.Add([]byte{}, bundle(at, 0), []byte{0, 0, 13, at, 7, 0, 2, 1, 1})
 	}
 	f.Add([]byte{}, bundle(2, 0), []byte{3, 0, 0, 9, 0, 0}) // another bundle's stamp in the caller's directory
 	for mood := range byte(24) {
@@ -205,12 +209,12 @@ func (s *sandbox) checkOutside(t *testing.T, when string) {
 	after := s.listing(t)
 	for p, was := range s.before {
 		if after[p] != was {
-			t.Errorf("%s: %s was %q and is %q", when, p, was, after[p])
+			t.Errorf("%s: %s was %.100q and is %.100q", when, p, was, after[p])
 		}
 	}
 	for p, is := range after {
 		if _, ok := s.before[p]; !ok {
-			t.Errorf("%s: %s is new: %q", when, p, is)
+			t.Errorf("%s: %s is new: %.100q", when, p, is)
 		}
 	}
 }
@@ -517,7 +521,7 @@ func (s *sandbox) damage(t *testing.T, b *Bundle, script *decisions) {
 			return
 		}
 	}
-	switch action % 13 {
+	switch action % 14 {
 	case 0:
 		os.RemoveAll(at)
 	case 1:
@@ -596,6 +600,11 @@ func (s *sandbox) damage(t *testing.T, b *Bundle, script *decisions) {
 			unix.Mkfifo(stampPath, 0o644)
 		} else {
 			os.Mkdir(stampPath, 0o755)
+		}
+	case 13: // a link to where all is as it should be, but which is outside
+		if moved := filepath.Join(s.dir, "moved"); os.Rename(at, moved) == nil {
+			os.Symlink(moved, at)
+			s.before = s.listing(t)
 		}
 	}
 }
