@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"testing"
 
 	"pyembed.invalid/runtime/internal/manifest"
@@ -14,10 +16,94 @@ import (
 // vectors are the cases that the Python generator is held to as well.
 const vectors = "../../../tests/vectors"
 
-// TestVectors: Go and Python agree on content hashes and on payload paths.
+// TestVectors: Go and Python agree on content hashes, on payload paths, and on what a
+// files.json means or why it is refused.
 func TestVectors(t *testing.T) {
 	t.Run("content hash", testContentHashes)
 	t.Run("payload path", testPayloadPaths)
+	t.Run("manifests", testManifests)
+}
+
+// reasons are what the error of a manifest says that is refused for one, here; the
+// Python reader has words of its own.
+var reasons = map[string]string{
+	"json":        `json|cannot unmarshal|unexpected end|invalid character`,
+	"version":     `has version [13];`,
+	"codec":       `unknown codec "xz"`,
+	"contentHash": `contentHash is`,
+	"name":        `not a clean relative path|control character|names that start with`,
+	"twice":       `is there twice`,
+	"below":       `lies below`,
+	"link":        `link to|link without a target`,
+	"kind":        `is neither a directory, a file nor a link`,
+	"size":        `size -1|number 9223372036854775808`,
+	"stored":      `bytes stored of|compressed in a bundle`,
+	"sha256":      `is not 64 hex digits`,
+	"path":        `payload path`,
+	"chunks":      `chunk`,
+}
+
+// A vectorFile is an entry of a manifest that is accepted. Only files have more than
+// a name, a kind and, if they are links, a target.
+type vectorFile struct {
+	Name       string
+	Kind       manifest.Kind
+	Target     string
+	Executable bool
+	Size       int64
+	SHA256     string
+	Stored     int64
+	Payload    string
+	Codec      payload.Codec
+	Chunks     []payload.Chunk
+}
+
+func testManifests(t *testing.T) {
+	var cases []struct {
+		Name, Text, Refused, ContentHash, Recipe, Python string
+		Entries                                          []vectorFile
+	}
+	readVectors(t, "manifests.json", &cases)
+	for _, c := range cases {
+		m, err := manifest.Parse([]byte(c.Text))
+		if c.Refused != "" {
+			if err == nil || !regexp.MustCompile(reasons[c.Refused]).MatchString(err.Error()) {
+				t.Errorf("%s: refused for %v, want %s", c.Name, err, c.Refused)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+			continue
+		}
+		python := ""
+		if m.Origin != nil {
+			python = m.Origin.Python
+		}
+		if m.ContentHash != c.ContentHash || m.Recipe != c.Recipe || python != c.Python || len(m.Files) != len(c.Entries) {
+			t.Errorf("%s: read as %+v", c.Name, m)
+			continue
+		}
+		for i := range m.Files {
+			if got := meaning(m, &m.Files[i]); !reflect.DeepEqual(got, c.Entries[i]) {
+				t.Errorf("%s: read as %+v, want %+v", c.Name, got, c.Entries[i])
+			}
+		}
+	}
+}
+
+// meaning is an entry as the vectors put it.
+func meaning(m *manifest.Manifest, e *manifest.Entry) vectorFile {
+	v := vectorFile{Name: e.Name, Kind: e.Kind()}
+	switch e.Kind() {
+	case manifest.Link:
+		v.Target = e.Symlink
+	case manifest.File:
+		src := m.Source(nil, e)
+		v.Executable, v.Size, v.SHA256, v.Stored = e.Executable(), src.Size, src.SHA256, src.Stored
+		v.Payload, v.Codec, v.Chunks = src.Path, src.Codec, append([]payload.Chunk{}, src.Chunks...)
+	}
+	return v
 }
 
 func testContentHashes(t *testing.T) {
