@@ -80,7 +80,7 @@ func testManifests(t *testing.T) {
 		if m.Origin != nil {
 			python = m.Origin.Python
 		}
-		if m.ContentHash != c.ContentHash || m.Recipe != c.Recipe || python != c.Python || len(m.Files) != len(c.Entries) {
+		if m.Version != manifest.Version || !m.Codec.Valid() || m.ContentHash != c.ContentHash || m.Recipe != c.Recipe || python != c.Python || len(m.Files) != len(c.Entries) {
 			t.Errorf("%s: read as %+v", c.Name, m)
 			continue
 		}
