@@ -37,6 +37,7 @@ TARGETS = {
 }
 MEMORY_TARGET = 64_000_000  # bytes at the peak of an extraction above those of a process that reads the data
 WHOLE = ", whole process"
+BUSY = 1.0  # load average from which on the figures are of a machine that does something else as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def _cells(report: Report) -> Iterator[list[str]]:
         yield [
             *(row.place, row.what, _milliseconds(row.seconds[PEER])),
             *(_milliseconds(row.seconds[codec]) for codec in codecs),
-            *(f"{row.ratios[codec][which]:.3f}" for codec in codecs for which in ("min", "median")),
+            *(_ratio(row.ratios[codec][which]) for codec in codecs for which in ("min", "median")),
             "" if row.target is None else f"≤ {row.target} {row.verdict}",
         ]
 
@@ -161,6 +162,10 @@ def _cells(report: Report) -> Iterator[list[str]]:
 def _milliseconds(seconds: float) -> str:
     milliseconds = 1e3 * seconds
     return f"{milliseconds:.3f}" if milliseconds < 1 else f"{milliseconds:.1f}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"  # noqa: PLR2004 - three figures
 
 
 def _memory_cells(report: Report) -> Iterator[list[str]]:
@@ -188,6 +193,8 @@ def _memory_cells(report: Report) -> Iterator[list[str]]:
 def _notes(report: Report) -> list[str]:
     counts = ", ".join(f"{name} {count}" for name, count in report.bytecode.items())
     notes = [f"Files of bytecode that the script's first run leaves in the tree: {counts}."]
+    if report.conditions.load >= BUSY:
+        notes.append("The machine was busy with other work, which costs our extraction more: it runs in parallel.")
     if report.conditions.missing:
         notes.append(f"{report.conditions.missing[0].upper()}{report.conditions.missing[1:]}.")
     return notes
@@ -350,7 +357,7 @@ def _bars(row: Row, codecs: Sequence[str], scale: float, y: int) -> Iterator[str
     for index, codec in enumerate(codecs):
         ratio, top = row.ratios[codec]["median"], y + index * _BAR
         yield f'<rect class="codec-{index}" x="{_LEFT}" y="{top}" width="{ratio * scale:.1f}" height="{_BAR - 1}"/>'
-        yield f'<text class="small" x="{_LEFT + _WIDTH + 8}" y="{top + _BAR - 2}">{ratio:.3f}</text>'
+        yield f'<text class="small" x="{_LEFT + _WIDTH + 8}" y="{top + _BAR - 2}">{_ratio(ratio)}</text>'
     if row.target is not None:
         x = _LEFT + row.target * scale
         yield f'<line class="target" x1="{x:.1f}" y1="{y - 3}" x2="{x:.1f}" y2="{y + height + 2}"/>'

@@ -103,6 +103,13 @@ def test_what_was_left_out_is_said() -> None:
     assert "| file systems | ext4 |" in markdown(report)
 
 
+def test_a_busy_machine_is_said() -> None:
+    """From a load average of 1 on, the reader is told what that does to the figures."""
+    busy = replace(REPORT, conditions=replace(CONDITIONS, load=1.0))
+    assert "busy" not in markdown(REPORT)
+    assert "The machine was busy with other work" in markdown(busy)
+
+
 def test_the_document_has_conditions_and_whole_tables() -> None:
     """Each row of a table has as many cells as its heading; the conditions and the plot are there."""
     text = markdown(REPORT)
