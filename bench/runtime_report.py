@@ -165,7 +165,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _ratio(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"  # noqa: PLR2004 - three figures
+    return f"{value:.3f}" if round(value, 3) >= 0.1 else f"{value:.4f}"  # noqa: PLR2004 - three figures
 
 
 def _memory_cells(report: Report) -> Iterator[list[str]]:

@@ -84,7 +84,7 @@ def test_the_table_has_figures_verdicts_and_notes() -> None:
         "0.200",
         "0.100",
         *["0.100"] * 2,
-        *["0.050"] * 2,
+        *["0.0500"] * 2,
         "≤ 0.05 MISSED",
     ] in lines
     assert ["disk", "gzip", "15.0", "4.0", "20.0", "5.0", "84.0", "64.0", "79.0", "≤ 64 met"] in lines
