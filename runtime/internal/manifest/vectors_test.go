@@ -60,8 +60,9 @@ type vectorFile struct {
 
 func testManifests(t *testing.T) {
 	var cases []struct {
-		Name, Text, Refused, ContentHash, Recipe, Python string
-		Entries                                          []vectorFile
+		Name, Text, Refused, ContentHash, Recipe string
+		Origin                                   [6]string
+		Entries                                  []vectorFile
 	}
 	readVectors(t, "manifests.json", &cases)
 	for _, c := range cases {
@@ -76,11 +77,11 @@ func testManifests(t *testing.T) {
 			t.Errorf("%s: %v", c.Name, err)
 			continue
 		}
-		python := ""
-		if m.Origin != nil {
-			python = m.Origin.Python
+		var origin [6]string
+		if o := m.Origin; o != nil {
+			origin = [6]string{o.Python, o.PBS, o.Triple, o.Flavour, o.Archive, o.SHA256}
 		}
-		if m.Version != manifest.Version || !m.Codec.Valid() || m.ContentHash != c.ContentHash || m.Recipe != c.Recipe || python != c.Python || len(m.Files) != len(c.Entries) {
+		if m.Version != manifest.Version || !m.Codec.Valid() || m.ContentHash != c.ContentHash || m.Recipe != c.Recipe || origin != c.Origin || len(m.Files) != len(c.Entries) {
 			t.Errorf("%s: read as %+v", c.Name, m)
 			continue
 		}
