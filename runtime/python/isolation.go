@@ -92,7 +92,8 @@ func (i *isolation) places(home string) []overlay.Place {
 	return places
 }
 
-// cleanup removes the overlays that were made here of a tree that is gone.
+// cleanup removes the overlays that were made here of a tree that is gone. Those beside
+// it went with it.
 func (i *isolation) cleanup(home string) error {
 	if i == nil {
 		return nil
@@ -107,7 +108,6 @@ func (i *isolation) cleanup(home string) error {
 		problems = append(problems, os.RemoveAll(root))
 	}
 	i.made = nil
-	os.Remove(home) // a directory of the caller's, if it held nothing else
 	return errors.Join(problems...)
 }
 

@@ -25,14 +25,22 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestMain takes the variables of the machine away, which commands would inherit.
+// TestMain takes the variables of the machine away, which commands would inherit, and
+// has examples extract to a directory of their own.
 func TestMain(m *testing.M) {
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PYTHON") {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PYTHON") || strings.HasPrefix(name, "PYEMBED_") {
 			os.Unsetenv(name)
 		}
 	}
-	os.Exit(m.Run())
+	base, err := os.MkdirTemp("", "pyembed-test-")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("PYEMBED_CACHE_DIR", base)
+	code := m.Run()
+	os.RemoveAll(base)
+	os.Exit(code)
 }
 
 // fake is a bundle whose interpreter is a script that prints its arguments and the
