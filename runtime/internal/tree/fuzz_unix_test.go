@@ -179,7 +179,7 @@ func (s *sandbox) listing(t *testing.T) map[string]string {
 			return nil
 		}
 		if strings.HasPrefix(p, s.tree+".") {
-			if p != s.tree+".lock" && p != s.tree+".lease" {
+			if p != s.tree+".lock" {
 				list[p] = "left over"
 			}
 			return nil
@@ -415,7 +415,7 @@ func (s *sandbox) run(t *testing.T, m *manifest.Manifest, files fstest.MapFS, sc
 	if opt.Level == Hash || opt.Level == Stat && !s.trusted {
 		s.checkTree(t, b, opt)
 	}
-	if err := tree.Remove(); err != nil {
+	if _, err := tree.Remove(); err != nil {
 		t.Logf("remove: %v", err)
 	}
 	s.checkOutside(t, "after the removal")
@@ -493,7 +493,7 @@ func (s *sandbox) checkTree(t *testing.T, b *Bundle, opt Options) {
 	}
 	must(t, filepath.WalkDir(s.tree, func(p string, d fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(s.tree, p)
-		if err == nil && rel != "." && !named[rel] && rel != stampName {
+		if err == nil && rel != "." && !named[rel] && !strings.HasPrefix(rel, manifest.Reserved) {
 			err = fmt.Errorf("%s is in the tree", rel)
 		}
 		return err
