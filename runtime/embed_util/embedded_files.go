@@ -64,17 +64,20 @@ func extract(embedFs fs.FS, open func(*tree.Bundle, tree.Options) (*tree.Tree, e
 }
 
 // Cleanup removes the extracted files, unless another EmbeddedFiles, here or in
-// another process, uses them. From a directory that the caller named exactly, it
-// removes only what the bundle put there. GetExtractedPath is empty afterwards.
+// another process, uses them, or a program among them runs; then it may be called again.
+// From a directory that the caller named exactly, it removes only what the bundle put
+// there. GetExtractedPath is empty when they are gone.
 func (e *EmbeddedFiles) Cleanup() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.tree == nil {
 		return nil
 	}
-	t := e.tree
-	e.tree = nil
-	return t.Remove()
+	gone, err := e.tree.Remove()
+	if gone {
+		e.tree = nil
+	}
+	return err
 }
 
 // GetExtractedPath is the absolute path of the directory with the files.

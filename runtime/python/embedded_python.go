@@ -70,13 +70,20 @@ func (ep *EmbeddedPython) Cleanup() error {
 	if ep.files == nil {
 		return nil
 	}
-	files, scripts := ep.files, ep.scripts
-	ep.files, ep.scripts, ep.known = nil, nil, nil
 	var problems []error
-	for _, t := range scripts {
-		problems = append(problems, t.Remove())
+	for identity, t := range ep.scripts {
+		gone, err := t.Remove()
+		if gone {
+			delete(ep.scripts, identity)
+		}
+		problems = append(problems, err)
 	}
-	problems = append(problems, files.Remove(), ep.own.isolation.cleanup(files.Path()))
+	gone, err := ep.files.Remove()
+	problems = append(problems, err, ep.own.isolation.cleanup(ep.files.Path()))
+	if gone && len(ep.scripts) == 0 {
+		ep.files = nil
+	}
+	ep.known = nil
 	return errors.Join(problems...)
 }
 

@@ -94,7 +94,7 @@ class Machine:
     @property
     def tree(self) -> Path:
         """The one extracted interpreter."""
-        (tree,) = (path.with_suffix("") for path in self.cache.glob("python-????????????????.lease"))
+        (tree,) = (path.with_suffix("") for path in self.cache.glob("python-????????????????.lock"))
         return tree
 
     def try_run(self, *arguments: object, **request: object) -> Done:

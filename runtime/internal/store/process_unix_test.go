@@ -94,7 +94,7 @@ func TestProcesses(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if left := entries(t, base); len(left) != 3 {
+	if left := entries(t, base); len(left) != 2 {
 		t.Fatalf("beside the tree there is %v", left)
 	}
 	bt.Same(t, open(t, bundle, base, tree.Options{}).Path(), files)
@@ -116,7 +116,7 @@ func TestKilled(t *testing.T) {
 	must(t, cmd.Process.Kill())
 	cmd.Wait()
 	bt.Same(t, open(t, bundle, base, tree.Options{}).Path(), files)
-	if left := entries(t, base); len(left) != 3 {
+	if left := entries(t, base); len(left) != 2 {
 		t.Errorf("beside the tree there is %v", left)
 	}
 }
@@ -143,11 +143,11 @@ func TestUsedTreeIsNotRemoved(t *testing.T) {
 	cmd := process(bundle, base, "STORE_TEST_STAY=1")
 	start(t, cmd)
 	tr := open(t, bundle, base, tree.Options{})
-	must(t, tr.Remove())
+	remove(t, tr)
 	bt.Same(t, tr.Path(), bt.Small())
 	must(t, cmd.Process.Kill())
 	cmd.Wait()
-	must(t, open(t, bundle, base, tree.Options{}).Remove())
+	remove(t, open(t, bundle, base, tree.Options{}))
 	if left := entries(t, base); len(left) != 0 {
 		t.Errorf("there is %v", left)
 	}
@@ -220,7 +220,7 @@ func TestReadOnlyBase(t *testing.T) {
 	for _, locks := range []bool{true, false} {
 		if !locks {
 			must(t, os.Remove(tr.Path()+".lock"))
-			must(t, os.Remove(tr.Path()+".lease"))
+			must(t, os.Remove(tr.Path()+"/.pyembed-lease"))
 		}
 		if out, err := run(); err != nil || out != tr.Path() {
 			t.Errorf("lock files %v: %v: %s", locks, err, out)
@@ -294,7 +294,7 @@ func TestLockFilesOfAnImage(t *testing.T) {
 	tr := open(t, bundle, base, tree.Options{})
 	for _, mode := range []os.FileMode{0o600, 0o644} {
 		must(t, os.Chmod(tr.Path()+".lock", mode))
-		must(t, os.Chmod(tr.Path()+".lease", mode))
+		must(t, os.Chmod(tr.Path()+"/.pyembed-lease", mode))
 		for _, changed := range []bool{false, true} {
 			if changed { // so that the lock is asked for
 				must(t, os.Chtimes(filepath.Join(tr.Path(), "bin/python3.14"), time.Unix(1, 0), time.Unix(int64(mode), 0)))
@@ -316,7 +316,7 @@ func TestPlantedPipes(t *testing.T) {
 	base := filepath.Join(dir, "base")
 	must(t, os.Mkdir(base, 0o755))
 	tr := open(t, bundle, base, tree.Options{})
-	for _, path := range []string{tr.Path() + ".lease", tr.Path() + ".lock"} {
+	for _, path := range []string{tr.Path() + "/.pyembed-lease", tr.Path() + ".lock"} {
 		must(t, os.Remove(path))
 		must(t, syscall.Mkfifo(path, 0o600))
 		must(t, os.Chmod(path, 0o444))

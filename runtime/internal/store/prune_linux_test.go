@@ -24,17 +24,23 @@ func TestExecuting(t *testing.T) {
 	must(t, child.Start())
 	defer child.Process.Kill()
 	tr.Release()
-	age(t, tr.Path()+".lease", 100*day)
+	age(t, tr.Path()+"/.pyembed-lease", 100*day)
 	if removed := prune(t, base, time.Hour); len(removed) != 0 {
 		t.Errorf("pruned %v", removed)
 	}
-	must(t, open(t, bundle, base, tree.Options{}).Remove())
+	if remove(t, tr) {
+		t.Error("it is removed")
+	}
 	if _, err := os.Lstat(tr.Path()); err != nil {
 		t.Error(err)
 	}
 	must(t, child.Process.Kill())
 	child.Wait()
-	must(t, open(t, bundle, base, tree.Options{}).Remove())
+	for range 2 {
+		if !remove(t, tr) {
+			t.Error("it is still there")
+		}
+	}
 	if left := entries(t, base); len(left) != 0 {
 		t.Errorf("there is %v", left)
 	}

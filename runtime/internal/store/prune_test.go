@@ -21,7 +21,7 @@ func abandoned(t *testing.T, base, content string, ago time.Duration) string {
 	t.Helper()
 	tr := open(t, bt.Gzip(t, bt.Files{"bin/python3": bt.Program("#!/bin/sh\n"), "lib/a.py": content}), base, tree.Options{NoSweep: true})
 	tr.Release()
-	age(t, tr.Path()+".lease", ago)
+	age(t, tr.Path()+"/.pyembed-lease", ago)
 	return tr.Path()
 }
 
@@ -30,6 +30,14 @@ func age(t *testing.T, path string, ago time.Duration) {
 	t.Helper()
 	then := time.Now().Add(-ago)
 	must(t, os.Chtimes(path, then, then))
+}
+
+// remove is t.Remove without an error.
+func remove(t *testing.T, tr *tree.Tree) (gone bool) {
+	t.Helper()
+	gone, err := tr.Remove()
+	must(t, err)
+	return gone
 }
 
 // prune is store.Prune without errors.
@@ -51,7 +59,7 @@ func TestPrune(t *testing.T) {
 	if removed := prune(t, base, 5*day); !slices.Equal(removed, []string{old}) {
 		t.Errorf("removed %v", removed)
 	}
-	if left := entries(t, base); len(left) != 3 || left[0] != filepath.Base(young) {
+	if left := entries(t, base); len(left) != 2 || left[0] != filepath.Base(young) {
 		t.Errorf("there is %v", left)
 	}
 	if removed := prune(t, base, 0); !slices.Equal(removed, []string{young}) || len(entries(t, base)) != 0 {
@@ -64,7 +72,7 @@ func TestPruneUsed(t *testing.T) {
 	base := newBase(t)
 	bundle := bt.Gzip(t, bt.Small())
 	tr := open(t, bundle, base, tree.Options{})
-	age(t, tr.Path()+".lease", 100*day)
+	age(t, tr.Path()+"/.pyembed-lease", 100*day)
 	if removed := prune(t, base, day); len(removed) != 0 {
 		t.Errorf("removed %v while it is leased", removed)
 	}
@@ -75,7 +83,7 @@ func TestPruneUsed(t *testing.T) {
 	}
 	l, err := lock.Try(tr.Path()+".lock", lock.Exclusive)
 	must(t, err)
-	age(t, tr.Path()+".lease", 100*day)
+	age(t, tr.Path()+"/.pyembed-lease", 100*day)
 	if removed := prune(t, base, day); len(removed) != 0 {
 		t.Errorf("removed %v while it is locked", removed)
 	}
@@ -127,22 +135,20 @@ func TestPruneRests(t *testing.T) {
 	killed := filepath.Join(base, "python-0123456789abcdef")
 	must(t, os.MkdirAll(killed+".tmp-0123456789abcdef/lib", 0o755))
 	must(t, os.WriteFile(killed+".lock", nil, 0o600))
-	must(t, os.WriteFile(killed+".lease", nil, 0o600))
 	l, err := lock.Try(killed+".lock", lock.Exclusive)
 	must(t, err)
 	prune(t, base, day)
-	if len(entries(t, base)) != 3 {
+	if len(entries(t, base)) != 2 {
 		t.Errorf("it is being extracted: %v", entries(t, base))
 	}
 	l.Unlock()
 	prune(t, base, day)
-	if left := entries(t, base); len(left) != 2 {
+	if left := entries(t, base); len(left) != 1 {
 		t.Errorf("there is %v", left)
 	}
 	overlay := filepath.Join(base, "python-1111111111111111.env-0123456789abcdef")
 	must(t, os.Mkdir(overlay, 0o755))
 	age(t, killed+".lock", 2*day)
-	age(t, killed+".lease", 2*day)
 	prune(t, base, day)
 	if left := entries(t, base); !slices.Equal(left, []string{filepath.Base(overlay)}) {
 		t.Errorf("there is %v", left)
@@ -161,7 +167,7 @@ func TestPruneClock(t *testing.T) {
 	if removed := prune(t, base, 0); len(removed) != 0 {
 		t.Errorf("removed %v", removed)
 	}
-	info, err := os.Lstat(path + ".lease")
+	info, err := os.Lstat(path + "/.pyembed-lease")
 	must(t, err)
 	if time.Until(info.ModTime()) > time.Hour {
 		t.Errorf("it is used %v", info.ModTime())
@@ -180,7 +186,7 @@ func TestPruneEverywhere(t *testing.T) {
 	t.Setenv(basedir.Env, "")
 	tr := open(t, bt.Gzip(t, bt.Small()), "", tree.Options{})
 	tr.Release()
-	age(t, tr.Path()+".lease", 2*day)
+	age(t, tr.Path()+"/.pyembed-lease", 2*day)
 	if !strings.HasPrefix(tr.Path(), home) {
 		t.Fatalf("it is in %s", tr.Path())
 	}
@@ -214,7 +220,7 @@ func TestSweep(t *testing.T) {
 	if _, err := os.Lstat(old); err != nil {
 		t.Errorf("a warm start: %v", err)
 	}
-	must(t, tr.Remove())
+	remove(t, tr)
 	open(t, bundle, base, tree.Options{})
 	if _, err := os.Lstat(old); err == nil {
 		t.Error("it is still there")
@@ -225,7 +231,7 @@ func TestSweep(t *testing.T) {
 
 	b, err := tree.NewBundle(os.DirFS(bt.Gzip(t, bt.Files{"other": "x"})))
 	must(t, err)
-	age(t, young+".lease", 2*store.SweepAge)
+	age(t, young+"/.pyembed-lease", 2*store.SweepAge)
 	for _, name := range []string{"mine", "python"} {
 		want := name == "mine"
 		tr, err := store.OpenHashed(context.Background(), b, filepath.Join(base, name), tree.Options{})
@@ -244,7 +250,7 @@ func TestSweepEnds(t *testing.T) {
 		abandoned(t, base, content, 100*day)
 	}
 	open(t, bt.Gzip(t, bt.Small()), base, tree.Options{})
-	if left := len(entries(t, base)) / 3; left != 1+12-8 {
+	if left := len(entries(t, base)) / 2; left != 1+12-8 {
 		t.Errorf("%d trees are left", left)
 	}
 }

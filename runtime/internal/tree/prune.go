@@ -61,7 +61,7 @@ func (p Pruning) Prune(ctx context.Context, base string) (removed []string, err 
 type group struct {
 	path        string // of the tree
 	tree        bool   // it is there
-	locks       int    // how many of its two lock files are
+	lock        bool   // its lock file is
 	temporaries []string
 	overlays    []string
 }
@@ -98,8 +98,8 @@ func siblings(base string) ([]*group, error) {
 			g.temporaries = append(g.temporaries, filepath.Join(base, e.Name()))
 		case dir && isOverlay(suffix):
 			g.overlays = append(g.overlays, filepath.Join(base, e.Name()))
-		case e.Type().IsRegular() && (suffix == "lock" || suffix == "lease"):
-			g.locks++
+		case e.Type().IsRegular() && suffix == "lock":
+			g.lock = true
 		}
 	}
 	groups := make([]*group, 0, len(byPath))
@@ -113,7 +113,7 @@ func siblings(base string) ([]*group, error) {
 // splitSuffix cuts what says what a sibling is from the name of its tree.
 func splitSuffix(name string) (tree, suffix string) {
 	i := strings.LastIndexByte(name, '.')
-	if rest := name[i+1:]; i > 0 && (rest == "lock" || rest == "lease" || isTemporary(rest) || isOverlay(rest)) {
+	if rest := name[i+1:]; i > 0 && (rest == "lock" || isTemporary(rest) || isOverlay(rest)) {
 		return name[:i], rest
 	}
 	return name, ""
@@ -129,13 +129,13 @@ func (p Pruning) pruneOne(g *group) (bool, error) {
 			return false, nil // it is not ours
 		}
 		old = p.old(g.path)
-	case g.locks > 0 || len(g.overlays) > 0:
-		old = p.allOld(append([]string{g.path + ".lock", g.path + ".lease"}, g.overlays...))
+	case g.lock || len(g.overlays) > 0:
+		old = p.allOld(append([]string{g.path + ".lock"}, g.overlays...))
 	}
 	switch {
 	case old:
 		return p.discard(g)
-	case g.locks > 0 && len(g.temporaries) > 0:
+	case g.lock && len(g.temporaries) > 0:
 		return false, g.dropTemporaries()
 	default:
 		return false, nil
@@ -146,7 +146,7 @@ func (p Pruning) pruneOne(g *group) (bool, error) {
 // or, if there is none, of its stamp. A time in the future, as after the clock was set
 // back, begins anew.
 func (p Pruning) old(path string) bool {
-	used := path + ".lease"
+	used := leaseOf(path)
 	info, err := os.Lstat(used)
 	if errors.Is(err, fs.ErrNotExist) {
 		used = filepath.Join(path, stampName)
@@ -198,7 +198,7 @@ func (p Pruning) discard(g *group) (bool, error) {
 			return false, nil
 		}
 	}
-	held, err := seize(g.path+".lock", g.path+".lease")
+	held, err := seize(g.path+".lock", leaseOf(g.path))
 	if err != nil {
 		return false, unlessInUse(err)
 	}
@@ -213,21 +213,8 @@ func (p Pruning) discard(g *group) (bool, error) {
 			return false, nil
 		}
 	}
-	if err := removeAll(g.path); err != nil {
-		held.release()
-		return false, err
-	}
-	held.remove()
-	_, err = os.Lstat(g.path)
-	return g.tree && err != nil, nil
-}
-
-// unlessInUse is nil for errors that mean that this tree is not to be removed now.
-func unlessInUse(err error) error {
-	if errors.Is(err, lock.ErrHeld) || errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	return err
+	gone, err := removeAll(g.path, held)
+	return gone && g.tree, err
 }
 
 // executables lists the files of the stamp that may be executed.

@@ -20,34 +20,36 @@ func (t *Tree) Release() {
 // Remove gives the lease back and removes the tree, unless somebody else uses it or
 // is about to. From a directory of the caller's it removes what the bundle put there
 // and what Python cached beside it, and the directory itself if that leaves it empty.
-func (t *Tree) Remove() error {
+//
+// gone says that the tree is not there any more; it is safe to ask again.
+func (t *Tree) Remove() (gone bool, err error) {
 	t.lease.Release()
 	m, err := t.bundle.Manifest()
 	if err != nil {
-		return err
+		return false, err
 	}
 	p, err := newPlan(m)
 	if err != nil {
-		return err
+		return false, err
 	}
-	held, err := seize(t.lockPath(), t.leasePath())
+	if there, err := t.there(); !there && err == nil {
+		return true, nil
+	}
+	held, err := seize(t.lockPath(), leaseOf(t.path))
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return unlessGone(err)
+		return false, unlessInUse(err)
 	}
 	if executing(t.path, p.executables()) {
 		held.release()
-		return nil
+		return false, nil
 	}
-	if t.opt.InPlace {
-		err = t.removeOwn(p)
-	} else {
-		err = removeAll(t.path)
+	if !t.opt.InPlace {
+		return removeAll(t.path, held)
 	}
+	err = t.removeOwn(p)
 	held.remove()
-	if t.opt.InPlace {
-		os.Remove(t.path) // fails, as it should, if it holds other files
-	}
-	return err
+	os.Remove(t.path) // fails, as it should, if it holds other files
+	return err == nil, err
 }
 
 // executables lists the files that the bundle wants to be executed.
@@ -61,18 +63,29 @@ func (p *plan) executables() []string {
 	return names
 }
 
-// removeAll removes the tree at path and what lies beside it for its users: all at
-// once for everybody who looks, as it is first renamed to a temporary name. The locks
-// are held.
-func removeAll(path string) error {
-	gone, err := makeTemp(path + ".")
+// removeAll removes the tree at path and what lies beside it for its users, and its
+// locks, which are held: all at once for everybody who looks, as it is first renamed to
+// a temporary name. gone is false if somebody turns out to use it.
+func removeAll(path string, held *seized) (gone bool, err error) {
+	trash, err := makeTemp(path + ".")
 	if err != nil {
-		return err
+		held.release()
+		return false, err
 	}
-	if err := rename(path, filepath.Join(gone, "tree")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		os.Remove(gone)
-		return unlessGone(err)
+	held.letRename()
+	if err := rename(path, filepath.Join(trash, "tree")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		os.Remove(trash)
+		held.release()
+		return false, unlessInUse(err)
 	}
+	err = removeBeside(path)
+	held.remove()
+	return true, err
+}
+
+// removeBeside removes what lies beside a tree that is gone: overlays, and what is or
+// was temporary.
+func removeBeside(path string) error {
 	dir, start := filepath.Split(path + ".")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -89,7 +102,10 @@ func removeAll(path string) error {
 }
 
 // seized is both locks of a tree that nobody else uses, or nil where there are none.
-type seized struct{ lock, lease *lock.File }
+type seized struct {
+	lock  *lock.File
+	lease *lock.File // nil if there is no tree
+}
 
 // seize takes both locks of a tree exclusively, the lock first, which keeps others from
 // beginning, then the lease, by a descriptor of its own: to turn a shared lock into an
@@ -100,7 +116,7 @@ func seize(lockPath, leasePath string) (*seized, error) {
 		return nil, err
 	}
 	lease, err := lock.Try(leasePath, lock.Exclusive)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.Unlock()
 		return nil, err
 	}
@@ -110,23 +126,41 @@ func seize(lockPath, leasePath string) (*seized, error) {
 // release gives the locks back.
 func (s *seized) release() {
 	if s != nil {
-		s.lease.Unlock()
+		s.letGo()
 		s.lock.Unlock()
+	}
+}
+
+// letRename makes it possible to rename the tree. Where that takes that nobody has a
+// file in it open, the lease is given back: who takes it now has it open.
+func (s *seized) letRename() {
+	if s != nil && !renamesOpen {
+		s.letGo()
+	}
+}
+
+// letGo gives the lease back.
+func (s *seized) letGo() {
+	if s.lease != nil {
+		s.lease.Unlock()
+		s.lease = nil
 	}
 }
 
 // remove gives the locks back and removes their files.
 func (s *seized) remove() {
 	if s != nil {
-		s.lease.Remove()
+		if s.lease != nil {
+			s.lease.Remove()
+		}
 		s.lock.Remove()
 	}
 }
 
-// unlessGone is nil for errors that mean that there is nothing for us to remove: it is
-// gone, somebody uses it, or, on Windows, somebody has a file in it open.
-func unlessGone(err error) error {
-	if errors.Is(err, lock.ErrHeld) || errors.Is(err, fs.ErrNotExist) || busy(err) {
+// unlessInUse is nil for errors that mean that a tree is not to be removed now: somebody
+// uses it or, on Windows, has a file in it open, or that can't be told.
+func unlessInUse(err error) error {
+	if errors.Is(err, lock.ErrHeld) || errors.Is(err, errors.ErrUnsupported) || busy(err) {
 		return nil
 	}
 	return err

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// renamesOpen: whether a directory can be renamed while somebody has a file in it open.
+const renamesOpen = false
+
 // rename moves a file over another, or a directory to a new name. Scanners open new
 // files for a moment, so a refusal is tried again for a second. A running program
 // can't be replaced but can be renamed: it is moved to where from was, and its

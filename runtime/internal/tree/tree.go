@@ -7,11 +7,12 @@
 // was observed when it was written. Nothing is synced to the disk: after a power
 // failure the next use may find files to put back.
 //
-// A tree with the path P has two lock files beside it, P.lock and P.lease. The lock
-// is held exclusively while the tree is extracted, put right or removed. The lease
-// is held shared for as long as a process may use the tree, and exclusively to
-// remove it. A use that finds the tree right takes only the lease. A tree in a
-// directory of the caller's has both inside, as it may be all that can be written.
+// A tree with the path P has two lock files, P.lock and P/.pyembed-lease. The lock is
+// held exclusively while the tree is extracted, put right or removed. The lease is held
+// shared for as long as a process may use the tree, and exclusively to remove it, and
+// says by its time when the tree was last used. A use that finds the tree right takes
+// only the lease. A tree in a directory of the caller's has both inside, as it may be all
+// that can be written.
 //
 // It defends against other users together with package basedir, against accidents
 // at level stat, and at level hash against whoever could write the tree before it
@@ -111,9 +112,11 @@ func place(err error) error {
 	return fmt.Errorf("%w: %w", ErrPlace, err)
 }
 
-// lockPath and leasePath are where the tree's lock files lie.
-func (t *Tree) lockPath() string  { return t.Beside("lock") }
-func (t *Tree) leasePath() string { return t.Beside("lease") }
+// lockPath is where the tree's lock lies.
+func (t *Tree) lockPath() string { return t.Beside("lock") }
+
+// leaseOf is where the lease of the tree at path lies.
+func leaseOf(path string) string { return filepath.Join(path, manifest.Reserved+"lease") }
 
 // Beside is the path of something that belongs to the tree but is not part of it.
 func (t *Tree) Beside(what string) string {
@@ -155,7 +158,7 @@ func (t *Tree) takeLease() error {
 	if t.lease != nil {
 		return nil
 	}
-	lease, err := lock.TakeLease(t.leasePath())
+	lease, err := lock.TakeLease(leaseOf(t.path))
 	if err == nil {
 		lease.Touch(time.Now())
 		t.lease = lease
@@ -190,7 +193,6 @@ func (t *Tree) repair(ctx context.Context) (err error) {
 		return place(err)
 	}
 	if l != nil {
-		t.takeLease()
 		t.dropTemporaries()
 	}
 	there, err := t.there()
@@ -198,8 +200,13 @@ func (t *Tree) repair(ctx context.Context) (err error) {
 		return err
 	}
 	if !there {
-		return t.extract(ctx)
+		if err := t.extract(ctx); err != nil {
+			return err
+		}
+		t.takeLease()
+		return nil
 	}
+	t.takeLease()
 	return t.heal(ctx)
 }
 
@@ -209,10 +216,12 @@ func (t *Tree) unlock(l *lock.File, err error) {
 		l.Unlock()
 		return
 	}
-	t.lease.Release()
-	t.lease = nil
-	if lease, err := lock.Try(t.leasePath(), lock.Exclusive); err == nil {
-		lease.Remove()
+	if t.lease != nil {
+		t.lease.Release()
+		t.lease = nil
+		if lease, err := lock.Try(leaseOf(t.path), lock.Exclusive); err == nil {
+			lease.Remove()
+		}
 	}
 	l.Remove()
 }
