@@ -28,7 +28,7 @@ type isolation struct {
 }
 
 // newIsolation prepares the isolation that c asks for; nil if it asks for none.
-func newIsolation(c config, b *tree.Bundle, t *tree.Tree) (*isolation, error) {
+func newIsolation(c config, line func() (string, error), t *tree.Tree) (*isolation, error) {
 	if !c.isolated {
 		return nil, nil
 	}
@@ -45,7 +45,6 @@ func newIsolation(c config, b *tree.Bundle, t *tree.Tree) (*isolation, error) {
 		}
 		packages[i] = abs
 	}
-	line := sync.OnceValues(func() (string, error) { return lineOf(b) })
 	return &isolation{packages: packages, prefix: t.Beside(""), line: line}, nil
 }
 

@@ -148,3 +148,22 @@ func TestConcurrentIsolation(t *testing.T) {
 		t.Error(errs[i])
 	}
 }
+
+// TestProgress: the caller hears of every extraction, up to its end, and of no warm start.
+func TestProgress(t *testing.T) {
+	var calls, done, total int64
+	progress := python.WithProgress(func(d, all int64) { calls, done, total = calls+1, d, all })
+	base := python.WithCacheDir(filepath.Join(t.TempDir(), "c"))
+	data := fake(t)
+	for range 2 {
+		_, err := python.Open(context.Background(), data, base, progress)
+		must(t, err)
+		if calls < 2 || done != total || total == 0 {
+			t.Errorf("%d calls, the last with %d of %d", calls, done, total)
+		}
+		calls = min(calls, 2)
+	}
+	if calls != 2 {
+		t.Error("a warm start has progress")
+	}
+}

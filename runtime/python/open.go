@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"sync"
 
 	"pyembed.invalid/runtime/internal/store"
 	"pyembed.invalid/runtime/internal/tree"
@@ -156,11 +157,12 @@ func openWith(data fs.FS, c config, open func(*tree.Bundle, tree.Options) (*tree
 	if err != nil {
 		return nil, err
 	}
-	isolated, err := newIsolation(c, b, t)
+	line := sync.OnceValues(func() (string, error) { return lineOf(b) })
+	isolated, err := newIsolation(c, line, t)
 	if err != nil {
 		t.Release()
 		return nil, err
 	}
 	p := &interpreter{home: t.Path(), own: true, isolation: isolated, nocache: opt.Level == tree.Hash}
-	return &EmbeddedPython{files: t, line: func() (string, error) { return lineOf(b) }, config: c, scriptOptions: opt, own: p, Python: p}, nil
+	return &EmbeddedPython{files: t, line: line, config: c, scriptOptions: opt, own: p, Python: p}, nil
 }
