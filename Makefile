@@ -7,15 +7,17 @@ PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
-GO_MODULES := runtime examples/hello
+GO_MODULES := runtime examples/hello examples/jinja2
+FUZZTIME ?= 10s
+FUZZ := manifest.FuzzManifest tree.FuzzStamp tree.FuzzExtract
 BIN := .venv/bin
 
-.PHONY: demo test test-python test-go lint-python lint-go fast clean
+.PHONY: demo test test-python test-go fuzz lint-python lint-go fast clean
 
 demo: .venv/installed
 	@$(BIN)/pyembed-gen demo
 
-test: lint-python lint-go test-go test-python
+test: lint-python lint-go test-go fuzz test-python
 
 # The whole suite; with NO_SKIPS=1 (CI) a skipped test is a failure. COVERAGE is in per cent, branches included.
 test-python: .venv/tools
@@ -28,10 +30,17 @@ test-python: .venv/tools
 fast: .venv/tools
 	$(BIN)/python -m pytest -q --ignore=tests/e2e
 
+# Coverage counts what any package's tests reach. Without GORACE each process of the tests sleeps a second at its end.
 test-go:
-	cd runtime && go test -race -v ./... > ../.go-test.log 2>&1 || { grep -E '^(\s*--- FAIL|FAIL|panic|\s+\S+_test\.go)' ../.go-test.log; exit 1; }
+	cd runtime && GORACE=atexit_sleep_ms=0 go test -race -v -coverpkg=./... -coverprofile=../.go-cover.out ./... > ../.go-test.log 2>&1 || { grep -E '^(\s*--- FAIL|FAIL|panic|\s+\S+_test\.go)' ../.go-test.log; exit 1; }
 	@grep -E '^(ok|---)' .go-test.log | grep -v -- '--- PASS' || true
 	@if [ -n "$(NO_SKIPS)" ] && grep -- '--- SKIP' .go-test.log; then echo "tests were skipped"; exit 1; fi
+	@cd runtime && go tool cover -func=../.go-cover.out | awk '/^total:/ { print "Go coverage " $$3; exit ($$3 + 0 < 90) }'
+
+# Each target for FUZZTIME, after what its corpus holds.
+fuzz:
+	cd runtime && for target in $(FUZZ); do \
+		go test -run='^$$' -fuzz="^$${target#*.}$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=50x ./internal/$${target%.*} || exit 1; done
 
 lint-python: .venv/tools
 	$(BIN)/ruff check
@@ -59,4 +68,4 @@ lint-go:
 	@touch $@
 
 clean:
-	rm -rf .venv .coverage* .go-test.log .mypy_cache .ruff_cache .pytest_cache .hypothesis data examples/hello/data
+	rm -rf .venv .coverage* .go-test.log .go-cover.out .mypy_cache .ruff_cache .pytest_cache .hypothesis data examples/hello/data examples/jinja2/data examples/jinja2/libs

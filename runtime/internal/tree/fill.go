@@ -82,7 +82,10 @@ func fill(ctx context.Context, jobs []job, progress func(n int64)) error {
 					return
 				}
 				if err := w.do(ctx, &tasks[i]); err != nil {
-					cancel(err)
+					cancel(err) // before others can take the room for a task that waits for ours
+				}
+				if w.buf != nil {
+					rooms <- w.buf
 				}
 			}
 		}()
@@ -121,7 +124,7 @@ func split(jobs []job) []task {
 type worker struct {
 	reader payload.Reader
 	rooms  buffers
-	buf    []byte // of rooms; do gives it back
+	buf    []byte // of rooms; nil when it was handed on
 	report func(n int64)
 }
 
@@ -130,7 +133,6 @@ func (w *worker) do(ctx context.Context, t *task) error {
 	if t.whole != nil {
 		return w.doChunk(t)
 	}
-	defer func() { w.rooms <- w.buf }()
 	_, err := w.reader.Each(ctx, t.src, w.buffer(t.src.Size), func(off int64, piece []byte) error {
 		if err := writePiece(t.dest, off, piece, t.executable, off == 0); err != nil {
 			return err
@@ -144,18 +146,17 @@ func (w *worker) do(ctx context.Context, t *task) error {
 // doChunk inflates and writes one chunk, and hands it over to be hashed.
 func (w *worker) doChunk(t *task) error {
 	buf := w.buffer(t.src.Chunks[t.chunk].Raw())
-	err := t.whole.create()
-	if err == nil {
-		err = w.reader.Chunk(t.src, t.chunk, t.off, buf)
+	if err := t.whole.create(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = writePiece(t.dest, t.raw, buf, t.executable, false)
+	if err := w.reader.Chunk(t.src, t.chunk, t.off, buf); err != nil {
+		return err
 	}
-	if err != nil {
-		w.rooms <- buf
+	if err := writePiece(t.dest, t.raw, buf, t.executable, false); err != nil {
 		return err
 	}
 	w.report(int64(len(buf)))
+	w.buf = nil
 	return t.whole.hash(t.chunk, buf, w.rooms)
 }
 
@@ -169,8 +170,8 @@ func (w *worker) buffer(size int64) []byte {
 }
 
 // chunked is a file whose chunks are written in any order. The digest needs them
-// in order: whoever brings the next one hashes it and all that wait behind it. Tasks
-// are taken in order, so no more wait than there are workers.
+// in order: whoever brings the next one hashes it and all that wait behind it. No more
+// wait than there are rooms.
 type chunked struct {
 	*job
 	once sync.Once
