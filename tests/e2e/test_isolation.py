@@ -1,6 +1,7 @@
 """WithIsolation, WithPackages, AddPythonPath and scripts from a file system, with real interpreters and a hostile user.
 
-Every test runs with the Python that runs the tests, and with 3.14.6 and 3.13.1 of python-build-standalone.
+Every test runs with the Python that runs the tests and, on linux/amd64, with 3.14.6 and 3.13.1 of
+python-build-standalone.
 """
 
 import base64
@@ -9,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipapp
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +23,11 @@ from modules import HELLO
 from peer_fixtures import Go, generate
 from setting import ROOT, Done
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bundles of Linux")
+WINDOWS = sys.platform == "win32"
+
+# Where an interpreter, and the directory with its packages, is in an environment.
+EXECUTABLE = Path("Scripts", "python.exe") if WINDOWS else Path("bin", "python3")
+SITE = "Lib/site-packages" if WINDOWS else "lib/python*/site-packages"
 
 SOURCE = Path(__file__).parent / "isolation" / "main.go"
 
@@ -47,7 +53,7 @@ if __name__ == "__main__":
     if "child" not in sys.argv:
         child = subprocess.run([sys.executable, __file__, "child"], capture_output=True, text=True, check=True)
         said["subprocess"] = json.loads(child.stdout)["self"]
-        for method in ("spawn", "forkserver"):
+        for method in {"spawn", "forkserver"} & {*multiprocessing.get_all_start_methods()}:
             with multiprocessing.get_context(method).Pool(1) as pool:
                 said[method] = pool.map(facts, [None])[0]
         said["paths"] = [os.__file__, sysconfig.get_path("stdlib"), sys._base_executable]
@@ -77,10 +83,14 @@ class Machine:
     @property
     def environ(self) -> Mapping[str, str]:
         """The user's environment."""
+        needed = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
         return {
+            **needed,
             "PATH": "",
             "HOME": str(self.folder / "home"),
+            "LOCALAPPDATA": str(self.folder / "home"),
             "TMPDIR": str(self.folder),
+            "TMP": str(self.folder),
             "PYTHONPATH": str(self.folder / "evil"),
             "PYTHONHOME": "/nowhere",
             "PYTHONSTARTUP": str(self.folder / "evil" / "json.py"),
@@ -90,6 +100,11 @@ class Machine:
             "PYTHONEXECUTABLE": "/nowhere/python",
             "__PYVENV_LAUNCHER__": "/nowhere/python",
         }
+
+    @property
+    def clean(self) -> Mapping[str, str]:
+        """The user's environment without what is there for Python."""
+        return {name: value for name, value in self.environ.items() if "PY" not in name}
 
     @property
     def tree(self) -> Path:
@@ -109,7 +124,8 @@ class Machine:
             check=False,
             timeout=120,
         )
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace"))
+        out, err = (said.decode(errors="replace").replace("\r\n", "\n") for said in (done.stdout, done.stderr))
+        return Done(done.returncode, out, err)
 
     def run(self, *arguments: object, **request: object) -> str:
         """Run the program, which must succeed and complain about nothing, and return what it says."""
@@ -137,8 +153,8 @@ def program(tmp_path_factory: pytest.TempPathFactory, go: Go) -> Path:
     for name in ("go.mod", "go.sum"):
         text = (HELLO / name).read_text(encoding="utf-8").replace("../../runtime", (ROOT / "runtime").as_posix())
         (folder / name).write_text(text, encoding="utf-8")
-    go.at(folder)("build", "-o", "isolation", ".")
-    return folder / "isolation"
+    go.at(folder)("build", "-o", "isolation.exe", ".")
+    return folder / "isolation.exe"
 
 
 def _host(out: Path, _request: pytest.FixtureRequest) -> None:
@@ -161,6 +177,10 @@ def _peer_313(out: Path, _request: pytest.FixtureRequest) -> None:
     subprocess.run([*command, "--cache-dir", str(out.parent / "cache")], check=True, capture_output=True)
 
 
+LINUX = pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine != "x86_64", reason="runs a linux/amd64 interpreter"
+)
+
 BUNDLES: dict[str, Callable[[Path, pytest.FixtureRequest], None]] = {
     "host": _host,
     "3.14.6": _peer_314,
@@ -170,14 +190,24 @@ BUNDLES: dict[str, Callable[[Path, pytest.FixtureRequest], None]] = {
 
 @pytest.fixture(
     scope="session",
-    params=[name if name == "host" else pytest.param(name, marks=pytest.mark.peer) for name in BUNDLES],
+    params=["host", *(pytest.param(name, marks=[pytest.mark.peer, LINUX]) for name in ("3.14.6", "3.13.1"))],
 )
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a bundle of a real interpreter for this machine."""
     out = tmp_path_factory.mktemp("bundle") / "out"
     BUNDLES[request.param](out, request)
-    (folder,) = out.glob("linux-*/")
+    (folder,) = out.glob("*-*/")
     return folder
+
+
+def _user_site(version: str) -> str:
+    """Return where a Python looks for the user's packages below $PYTHONUSERBASE, as site.py says."""
+    line = version.rpartition(".")[0]
+    if WINDOWS:
+        return f"Python{line.replace('.', '')}/site-packages"
+    return (
+        "lib/python/site-packages" if sysconfig.get_config_var("PYTHONFRAMEWORK") else f"lib/python{line}/site-packages"
+    )
 
 
 @pytest.fixture
@@ -185,7 +215,7 @@ def machine(program: Path, bundle: Path, tmp_path: Path) -> Machine:
     """Return a machine where everything that can lead a Python astray does."""
     machine = Machine(program, bundle, tmp_path)
     version = json.loads((bundle / "files.json").read_bytes())["origin"]["python"]
-    user_site = tmp_path / "user" / "lib" / f"python{version.rpartition('.')[0]}" / "site-packages"
+    user_site = tmp_path / "user" / _user_site(version)
     for folder in (machine.cwd, tmp_path / "evil", tmp_path / "home", user_site):
         folder.mkdir(parents=True)
     for name in ("random.py", "json.py", "sitecustomize.py", "helper.py"):
@@ -219,17 +249,18 @@ def test_isolated_sees_nothing_of_the_user(machine: Machine, *, hashed: bool) ->
         assert (facts["custom"], facts["user"], facts["variables"]) == ([], False, []), who
         assert facts["flags"] == [1, True, 0, []], who
         assert facts["bytecode"] is not hashed, who
-    assert set(said) == {"self", "subprocess", "spawn", "forkserver"}
+    assert set(said) == {"self", "subprocess", "spawn", *([] if WINDOWS else ["forkserver"])}
     overlay = Path(said["self"]["executable"]).parent.parent
     assert overlay.name.startswith(f"{tree.name}.env-")
     assert Path(paths[0]).parent == Path(paths[1])
-    assert Path(paths[1]).resolve() == next((tree / "lib").glob("python3.*"))
-    assert Path(paths[2]).resolve() == (tree / "bin" / "python3").resolve()
+    assert Path(paths[1]).resolve() == (tree / "Lib" if WINDOWS else next((tree / "lib").glob("python3.*")))
+    assert Path(paths[2]).resolve() == (tree / ("python.exe" if WINDOWS else "bin/python3")).resolve()
     assert bool([*tree.rglob("*.pyc")]) is not hashed
 
 
-NAMES: list[str | bytes] = ["plain", "a b", "hash#tag", "import os", "üñï", "two\nlines", " edge ", "co:lon"]
-NAMES += ["quote's \\ \"", b"latin-\xe9"]
+NAMES: list[str | bytes] = ["plain", "a b", "hash#tag", "import os", "üñï", "it's"]
+NAMES += [] if WINDOWS else ["two\nlines", " edge ", "co:lon", "quote's \\ \""]
+NAMES += [b"latin-\xe9"] if sys.platform == "linux" else []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -290,10 +321,10 @@ def test_modules_zipapps_and_environments(machine: Machine) -> None:
     zipapp.create_archive(app, machine.folder / "app.pyz")
     assert machine.run(machine.folder / "app.pyz", isolation=True) == "inside\n"
     machine.run("-m", "venv", "--without-pip", machine.folder / "venv", isolation=True)
-    asked: list[str | Path] = [machine.folder / "venv" / "bin" / "python", "-c"]
+    asked: list[str | Path] = [machine.folder / "venv" / EXECUTABLE, "-c"]
     asked.append("import os, sys; print(sys.prefix, os.__file__)")
-    said = subprocess.run(asked, env={"PATH": ""}, capture_output=True, text=True, check=True).stdout
-    assert said.startswith(f"{machine.folder / 'venv'} {machine.tree}/")
+    said = subprocess.run(asked, env={**machine.clean}, capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"{machine.folder / 'venv'} {machine.tree}{os.sep}")
 
 
 @pytest.mark.parametrize("isolation", [False, True], ids=["open", "isolated"])
@@ -324,16 +355,18 @@ def test_planted_files_are_gone(machine: Machine) -> None:
     executable = Path(str(machine.says("sys.executable", isolation=True)))
     overlay = executable.parent.parent
     before = sorted(overlay.rglob("*"))
-    (site,) = overlay.glob("lib/python*/site-packages")
+    (site,) = overlay.glob(SITE)
     (site / "sitecustomize.py").write_text("evil = True\n", encoding="utf-8")
     (site / "evil.pth").write_text("import sys; sys.evil = True\n", encoding="utf-8")
-    (overlay / "bin" / "python3._pth").unlink()
-    (overlay / "bin" / "lib").unlink()
-    (overlay / "bin" / "lib").symlink_to(machine.cwd)
+    executable.with_name(f"{executable.stem}._pth").unlink()
+    if not WINDOWS:
+        (overlay / "bin" / "lib").unlink()
+        (overlay / "bin" / "lib").symlink_to(machine.cwd)
     assert machine.says("['sitecustomize' in sys.modules, hasattr(sys, 'evil')]", isolation=True) == [False, False]
     assert sorted(overlay.rglob("*")) == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts as Linux does")
 def test_read_only_image(machine: Machine) -> None:
     """Beside a tree that can't be written, as in an image, there is no overlay: it is made in the user's own cache."""
     machine.run("-c", "pass")

@@ -243,8 +243,9 @@ sys.base_prefix = sys.base_exec_prefix = home
 sys._stdlib_dir = new
 `
 
-// startup is the content of pyembed.pth: a line that begins with import is executed.
-// Paths are in it as bytes, which any locale and version of Python reads alike.
+// startup is the content of pyembed.pth: a line that begins with import is executed (up to
+// Python 3.17, says PEP 829). Paths are in it as bytes, which any locale and version of
+// Python reads alike.
 func startup(s Spec, home string) string {
 	code := strings.NewReplacer("PATH", literals(s.Path), "PACKAGES", literals(s.Packages)).Replace(program)
 	if home != "" {
