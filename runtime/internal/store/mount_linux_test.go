@@ -58,6 +58,9 @@ func TestPassedOver(t *testing.T) {
 		if !strings.HasPrefix(tr.Path(), tmp) {
 			t.Errorf("%s: it is in %s", name, tr.Path())
 		}
+		if open(t, bundle, "", tree.Options{}).Fresh() {
+			t.Errorf("%s: it is extracted again", name)
+		}
 		if left, err := filepath.Glob(filepath.Join(home, ".cache", "pyembed", "*")); err != nil || len(left) > 0 {
 			t.Errorf("%s: there is %v", name, left)
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,19 +124,36 @@ func OpenExact(ctx context.Context, b *tree.Bundle, dir string, opt tree.Options
 // and ends it.
 func open(ctx context.Context, b *tree.Bundle, candidates []basedir.Candidate, name string, opt tree.Options) (*tree.Tree, error) {
 	var problems []error
-	for _, c := range candidates {
+	name += "-" + b.Identity[:hashLen]
+	for _, c := range withTreeFirst(b, candidates, name) {
 		base, err := c.Prepare()
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s (%w)", c.Path, err))
 			continue
 		}
-		t, err := tree.Open(ctx, b, filepath.Join(base, name+"-"+b.Identity[:hashLen]), opt)
+		t, err := tree.Open(ctx, b, filepath.Join(base, name), opt)
 		if !errors.Is(err, tree.ErrPlace) {
 			return t, err
 		}
 		problems = append(problems, fmt.Errorf("%s (%w)", c.Path, err))
 	}
 	return nil, basedir.Tried(problems)
+}
+
+// withTreeFirst puts the first candidate that has the tree at the front: where the first
+// of all is a full disk, or one that runs no programs, not every start must find out.
+func withTreeFirst(b *tree.Bundle, candidates []basedir.Candidate, name string) []basedir.Candidate {
+	if len(candidates) == 1 {
+		return candidates
+	}
+	i := slices.IndexFunc(candidates, func(c basedir.Candidate) bool {
+		return c.Err == nil && tree.Extracted(b, filepath.Join(c.Path, name))
+	})
+	if i <= 0 {
+		return candidates
+	}
+	ordered := append([]basedir.Candidate{candidates[i]}, candidates[:i]...)
+	return append(ordered, candidates[i+1:]...)
 }
 
 // cleanName makes any name one element of a path, without a dot, which begins what

@@ -82,7 +82,7 @@ func (t *Tree) fill(ctx context.Context, m *manifest.Manifest, files []node, des
 		jobs[i] = job{src: m.Source(t.bundle.FS, n.entry), dest: dest(i), executable: n.entry.Executable()}
 		total += n.entry.Size
 	}
-	if t.opt.Progress == nil {
+	if t.opt.Progress == nil || len(files) == 0 {
 		return fill(ctx, jobs, nil)
 	}
 	t.opt.Progress(0, total)

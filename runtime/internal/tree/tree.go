@@ -100,6 +100,12 @@ func Open(ctx context.Context, b *Bundle, path string, opt Options) (*Tree, erro
 	return t, nil
 }
 
+// Extracted reports whether a tree of the bundle was extracted to path. What has become
+// of it since is Open's to find out.
+func Extracted(b *Bundle, path string) bool {
+	return readIdentity(path) == b.Identity
+}
+
 // place makes an error ErrPlace that came from writing the tree, and is not about the
 // bundle or the end of ctx: whatever it is, a full disk or a bad one, it may be well
 // elsewhere.
