@@ -16,7 +16,8 @@ import (
 type Python interface {
 	// GetExeName is the file name of the interpreter: python3, or python.exe.
 	GetExeName() string
-	// GetExePath is the path of the interpreter, which exists.
+	// GetExePath is the path of the interpreter, which exists. That of an isolated one
+	// makes whoever executes it isolated.
 	GetExePath() (string, error)
 	// AddPythonPath adds a directory to where later commands look for modules.
 	AddPythonPath(p string)

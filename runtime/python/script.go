@@ -24,14 +24,15 @@ import (
 // itself come first in where modules are looked for, before those of AddPythonPath, and
 // an isolated interpreter finds them too.
 func (ep *EmbeddedPython) ScriptContext(ctx context.Context, fsys fs.FS, script string, args ...string) (*exec.Cmd, error) {
-	if !fs.ValidPath(script) || script == "." {
+	name, err := filepath.Localize(script)
+	if err != nil || script == "." {
 		return nil, fmt.Errorf("script %q: %w", script, fs.ErrInvalid)
 	}
 	root, err := ep.extractScripts(ctx, fsys)
 	if err != nil {
 		return nil, fmt.Errorf("script %s: %w", script, err)
 	}
-	file := filepath.Join(root, filepath.FromSlash(script))
+	file := filepath.Join(root, name)
 	if err := checkFile(file); err != nil {
 		return nil, fmt.Errorf("script %s: %w", script, err)
 	}
@@ -47,14 +48,15 @@ func (ep *EmbeddedPython) ScriptContext(ctx context.Context, fsys fs.FS, script 
 // except by Python 3.10, where python -m always does.
 func (ep *EmbeddedPython) ModuleContext(ctx context.Context, fsys fs.FS, module string, args ...string) (*exec.Cmd, error) {
 	name := strings.ReplaceAll(module, ".", "/")
-	if module == "" || strings.ContainsAny(module, `/\-`) || !fs.ValidPath(name) {
+	local, err := filepath.Localize(name)
+	if err != nil || strings.ContainsAny(module, `/\`) {
 		return nil, fmt.Errorf("module %q: %w", module, fs.ErrInvalid)
 	}
 	root, err := ep.extractScripts(ctx, fsys)
 	if err != nil {
 		return nil, fmt.Errorf("module %s: %w", module, err)
 	}
-	file := filepath.Join(root, filepath.FromSlash(name))
+	file := filepath.Join(root, local)
 	if checkFile(filepath.Join(file, "__main__.py")) != nil {
 		if err := checkFile(file + ".py"); err != nil {
 			return nil, fmt.Errorf("module %s: neither %s nor %s is in the file system: %w",

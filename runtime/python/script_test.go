@@ -134,7 +134,7 @@ func TestScriptNames(t *testing.T) {
 			t.Errorf("script %q: %v %v", name, cmd, err)
 		}
 	}
-	for _, name := range []string{"", ".", "main.", ".main", "app..tool", "app/tool", `app\tool`, "-c"} {
+	for _, name := range []string{"", ".", "main.", ".main", "app..tool", "app/tool", `app\tool`, "a\x00b"} {
 		if cmd, err := ep.ModuleContext(ctx, scripts(), name); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("module %q: %v %v", name, cmd, err)
 		}
@@ -144,7 +144,7 @@ func TestScriptNames(t *testing.T) {
 			t.Errorf("script %q: %v %v", name, cmd, err)
 		}
 	}
-	for _, name := range []string{"none", "app", "json", "main.py"} {
+	for _, name := range []string{"none", "app", "json", "main.py", "-c"} {
 		if cmd, err := ep.ModuleContext(ctx, scripts(), name); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "module "+name) {
 			t.Errorf("module %q: %v %v", name, cmd, err)
 		}
