@@ -160,6 +160,31 @@ func TestPruneRests(t *testing.T) {
 	}
 }
 
+// TestPruneOverlays: old overlays of a tree that is used now and then go while it is not.
+func TestPruneOverlays(t *testing.T) {
+	base := newBase(t)
+	tr := open(t, bt.Gzip(t, bt.Small()), base, tree.Options{})
+	old, young := tr.Path()+".env-0123456789abcdef", tr.Path()+".env-fedcba9876543210"
+	for path, ago := range map[string]time.Duration{old: 10 * day, young: time.Hour} {
+		must(t, os.MkdirAll(filepath.Join(path, "bin"), 0o755))
+		age(t, path, ago)
+	}
+	prune(t, base, 5*day)
+	if _, err := os.Lstat(old); err != nil {
+		t.Errorf("in use: %v", err)
+	}
+	tr.Release()
+	prune(t, base, 5*day)
+	if _, err := os.Lstat(old); err == nil {
+		t.Error("it is still there")
+	}
+	for _, path := range []string{young, tr.Path()} {
+		if _, err := os.Lstat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestPruneClock: a tree that was used in the future is not old, and ages from now on.
 func TestPruneClock(t *testing.T) {
 	base := newBase(t)

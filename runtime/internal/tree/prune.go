@@ -132,14 +132,17 @@ func (p Pruning) pruneOne(g *group) (bool, error) {
 	case g.lock || len(g.overlays) > 0:
 		old = p.allOld(append([]string{g.path + ".lock"}, g.overlays...))
 	}
-	switch {
-	case old:
+	if old {
 		return p.discard(g)
-	case g.lock && len(g.temporaries) > 0:
-		return false, g.dropTemporaries()
-	default:
-		return false, nil
 	}
+	var problems []error
+	if g.lock && len(g.temporaries) > 0 {
+		problems = append(problems, g.dropTemporaries())
+	}
+	if g.tree && len(g.overlays) > 0 {
+		problems = append(problems, p.dropOverlays(g))
+	}
+	return false, errors.Join(problems...)
 }
 
 // old reports whether the tree at path was not used for a while, by the time of its lease
@@ -185,6 +188,29 @@ func (g *group) dropTemporaries() error {
 	var problems []error
 	for _, dir := range g.temporaries {
 		problems = append(problems, os.RemoveAll(dir))
+	}
+	return errors.Join(problems...)
+}
+
+// dropOverlays removes the old overlays of a tree that stays, if nobody uses the tree: which
+// overlay somebody uses can't be told.
+func (p Pruning) dropOverlays(g *group) error {
+	old := slices.DeleteFunc(slices.Clone(g.overlays), func(path string) bool { return !p.allOld([]string{path}) })
+	s := readStamp(g.path)
+	if len(old) == 0 || s == nil {
+		return nil
+	}
+	held, err := seize(g.path+".lock", leaseOf(g.path))
+	if err != nil {
+		return unlessInUse(err)
+	}
+	defer held.release()
+	if executing(g.path, s.executables()) {
+		return nil
+	}
+	var problems []error
+	for _, path := range old {
+		problems = append(problems, os.RemoveAll(path))
 	}
 	return errors.Join(problems...)
 }
