@@ -184,6 +184,12 @@ func asUser(t *testing.T, cmd *exec.Cmd, uid uint32) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to act as another user")
 	}
+	// A test binary that counts coverage writes it at its end, or complains.
+	counters, err := os.MkdirTemp("/var/tmp", "pyembed-test-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(counters) })
+	must(t, os.Chmod(counters, 0o777))
+	cmd.Env = append(cmd.Env, "GOCOVERDIR="+counters)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 }
 
