@@ -93,6 +93,26 @@ def test_own_row_adds_a_platform(tmp_path: Path) -> None:
         "linux-riscv64",
         "embed_linux_riscv64.go",
     )
+    assert (row.system, row.platform_machine, row.wheels, row.floor, row.oldest) == (None, "", "", "", "")
+
+
+def test_shipped_rows_say_what_wheels_fit() -> None:
+    """Every row has all columns for wheels; variants have those of the plain row; floors are the documented ones."""
+    rows = matrix.load(None).platforms
+    columns = ("system", "platform_machine", "wheels", "floor", "oldest")
+    for row in rows.values():
+        plain = rows["/".join(row.key.split("/")[:2])]
+        assert [getattr(row, name) for name in columns] == [getattr(plain, name) for name in columns]
+        assert row.system is not None
+    assert {key: (row.wheels, row.floor, row.oldest) for key, row in rows.items() if not row.abi} == {
+        "linux/amd64": ("manylinux x86_64", "2.17", "2.17"),
+        "linux/arm64": ("manylinux aarch64", "2.17", "2.17"),
+        "darwin/amd64": ("macosx x86_64", "11.0", "10.15"),
+        "darwin/arm64": ("macosx arm64", "11.0", "11.0"),
+        "windows/386": ("win32", "", ""),
+        "windows/amd64": ("win_amd64", "", ""),
+        "windows/arm64": ("win_arm64", "", ""),
+    }
 
 
 def test_lock_and_primary_beside_an_own_file_are_read(tmp_path: Path) -> None:
@@ -143,6 +163,16 @@ def test_nearest_file_upwards_is_found(tmp_path: Path) -> None:
         ('[platform."Linux/AMD64"]\ntriple = "x"', "not goos/goarch"),
         ('[platform."linux/amd64"]\nlayout = "amiga"', "one of [layout]"),
         ('[platform."linux/amd64"]\ntriple = "../x"', "a triple"),
+        ('[platform."linux/amd64"]\nwheels = "manylinux"', "floor means nothing for wheels 'manylinux'"),
+        ('[platform."linux/amd64"]\nwheels = "windows x86"', "manylinux, musllinux or macosx and an architecture"),
+        ('[platform."linux/amd64"]\nwheels = "manylinux x86-64"', "not 'manylinux x86-64'"),
+        ('[platform."linux/amd64"]\nfloor = 2.28', "floor must be a version such as 2.17, not 2.28"),
+        ('[platform."linux/amd64"]\noldest = "new"', "oldest must be a version such as 2.17, not 'new'"),
+        ('[platform."linux/amd64"]\nsystem = "amiga"', "system must be one of [system], not 'amiga'"),
+        ('[platform."linux/amd64"]\nplatform_machine = ""', "platform_machine must be a text that is not empty"),
+        ('[platform."windows/amd64"]\nfloor = "10.0"', "floor means nothing for wheels 'win_amd64'"),
+        ("[system.linux]\nos = 'posix'", "unknown key 'os'"),
+        ("[system.linux]\nos_name = 1", "os_name must be a text that is not empty, not 1"),
         ("[layout.unix]\ninterpreter = '/bin/sh'", "a path inside the installation"),
         ("[layout.unix]\nstdlib = 'lib/{user}'", "at most {line} and {abi}"),
         ("source = 1", "source must be a table"),

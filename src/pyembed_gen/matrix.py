@@ -18,7 +18,7 @@ from typing import Any
 from pyembed_gen import sums
 from pyembed_gen.errors import UsageError
 
-__all__ = ["Feature", "Layout", "Matrix", "Output", "Platform", "Rule", "default_directory", "find", "load"]
+__all__ = ["Feature", "Layout", "Matrix", "Output", "Platform", "Rule", "System", "default_directory", "find", "load"]
 
 CODECS = ("gzip", "zstd", "none")
 
@@ -27,6 +27,8 @@ _VERSION = re.compile(r"3\.\d{1,3}\.\d{1,3}((a|b|rc)\d{1,3})?")
 _LINE = re.compile(r"3\.\d{1,3}")
 _RELEASE = re.compile(r"\d{8}(T\d{4})?")
 _PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WHEELS = re.compile(r"((manylinux|musllinux|macosx) )?[a-z0-9_]+")
+_FLOOR = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,22 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class System:
+    """What the markers of requirements see on an operating system, by their names in PEP 508."""
+
+    os_name: str
+    sys_platform: str
+    platform_system: str
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
-    """One row of the matrix: everything that differs between platforms."""
+    """One row of the matrix: everything that differs between platforms.
+
+    ``system`` to ``oldest`` choose wheels; a row without them (``None``, empty) has no pip packages. ``wheels`` is a
+    platform tag, or the family of platform tags and the architecture: ``manylinux x86_64``; then ``floor`` and
+    ``oldest`` are versions such as 2.17, of what the family counts.
+    """
 
     key: str
     triple: str
@@ -77,6 +93,11 @@ class Platform:
     tag: str = ""
     abi: str = ""
     since: str = ""
+    system: System | None = None
+    platform_machine: str = ""
+    wheels: str = ""
+    floor: str = ""
+    oldest: str = ""
 
     @property
     def goos(self) -> str:
@@ -242,7 +263,9 @@ class _ValueProblemError(Exception):
 def _matrix(values: Mapping[str, Any], *, lock: Mapping[str, str], primary: str, base: Path) -> Matrix:
     source, python, output = (_table(values, name) for name in ("source", "python", "output"))
     layouts = {name: _layout(name, _table(values["layout"], name)) for name in _table(values, "layout")}
-    platforms = {key: _platform(key, _table(values["platform"], key), layouts) for key in _table(values, "platform")}
+    systems = {name: _system(_table(values["system"], name)) for name in _table(values, "system")}
+    rows = _table(values, "platform")
+    platforms = {key: _platform(key, _table(rows, key), layouts, systems) for key in rows}
     features = {name: _feature(name, _table(values["feature"], name)) for name in _table(values, "feature")}
     versions = _strings(python, "versions", is_version, "a version such as 3.14.9")
     if not versions:
@@ -282,7 +305,17 @@ def _layout(name: str, table: Mapping[str, Any]) -> Layout:
     )
 
 
-def _platform(key: str, table: Mapping[str, Any], layouts: Mapping[str, Layout]) -> Platform:
+def _system(table: Mapping[str, Any]) -> System:
+    return System(
+        os_name=_string(table, "os_name"),
+        sys_platform=_string(table, "sys_platform"),
+        platform_system=_string(table, "platform_system"),
+    )
+
+
+def _platform(
+    key: str, table: Mapping[str, Any], layouts: Mapping[str, Layout], systems: Mapping[str, System]
+) -> Platform:
     if _KEY.fullmatch(key) is None:
         raise _ValueProblemError(f'[platform."{key}"] is not goos/goarch or goos/goarch/variant in lower case')
     return Platform(
@@ -297,7 +330,26 @@ def _platform(key: str, table: Mapping[str, Any], layouts: Mapping[str, Layout])
         tag=_string(table, "tag") if "tag" in table else "",
         abi=_string(table, "abi") if "abi" in table else "",
         since=_string(table, "since", is_line, "a line such as 3.13") if "since" in table else "",
+        **_wheels(table, systems),
     )
+
+
+def _wheels(table: Mapping[str, Any], systems: Mapping[str, System]) -> dict[str, Any]:
+    """Return what a row says about wheels: all of it or nothing."""
+    columns: dict[str, Any] = {}
+    if "wheels" in table:
+        kind = "a platform tag, or manylinux, musllinux or macosx and an architecture"
+        columns = {
+            "wheels": _string(table, "wheels", _is_wheels, kind),
+            "system": systems[_string(table, "system", systems.__contains__, "one of [system]")],
+            "platform_machine": _string(table, "platform_machine"),
+        }
+        if " " in columns["wheels"]:
+            columns |= {name: _string(table, name, _is_floor, "a version such as 2.17") for name in ("floor", "oldest")}
+    for name in ("system", "platform_machine", "floor", "oldest"):
+        if name in table and name not in columns:
+            raise _ValueProblemError(f"{name} means nothing for wheels {table.get('wheels')!r}")
+    return columns
 
 
 def _feature(name: str, table: Mapping[str, Any]) -> Feature:
@@ -366,6 +418,14 @@ def _is_word(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9_.+-]+", text) is not None
 
 
+def _is_wheels(text: str) -> bool:
+    return _WHEELS.fullmatch(text) is not None
+
+
+def _is_floor(text: str) -> bool:
+    return _FLOOR.fullmatch(text) is not None
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -411,6 +471,7 @@ _OPEN = {
     "feature": {"disable", "keep", "roots"},
     "layout": {"interpreter", "stdlib", "keep", "libraries", "roots"},
     "platform": set(Platform.__slots__) - {"key"},
+    "system": set(System.__slots__),
 }
 
 
