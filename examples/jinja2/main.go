@@ -55,18 +55,17 @@ func run(ctx context.Context, workers int, varsFile string, templates []string) 
 	if err != nil {
 		return err
 	}
-	ep, err := python.Open(ctx, data.Data, python.WithName("jinja2-python"), python.WithIsolation())
-	if err != nil {
-		return err
-	}
-	// A program that is started often leaves both where they are, for the next start.
-	defer func() { err = errors.Join(err, ep.Cleanup()) }()
 	lib, err := embed_util.NewEmbeddedFiles(libs.Data, "jinja2-libs")
 	if err != nil {
 		return err
 	}
+	// A program that is started often leaves both where they are, for the next start.
 	defer func() { err = errors.Join(err, lib.Cleanup()) }()
-	ep.AddPythonPath(lib.GetExtractedPath())
+	ep, err := python.Open(ctx, data.Data, python.WithName("jinja2-python"), python.WithPackages(lib.GetExtractedPath()))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ep.Cleanup()) }()
 
 	// When ctx is done, the workers are killed.
 	pool, err := NewPool(workers, func() (*exec.Cmd, error) {
