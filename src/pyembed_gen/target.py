@@ -96,21 +96,19 @@ class Target:
         program will run on, which nobody knows here. No version comparison holds for an empty one.
         """
         system = cast("System", self.platform.system)  # a row with wheels has one
-        return MappingProxyType(
-            {
-                "implementation_name": "cpython",
-                "implementation_version": self._implementation_version,
-                "os_name": system.os_name,
-                "platform_machine": self.platform.platform_machine,
-                "platform_python_implementation": "CPython",
-                "platform_release": "",
-                "platform_system": system.platform_system,
-                "platform_version": "",
-                "python_full_version": self.version,
-                "python_version": line_of(self.version),
-                "sys_platform": system.sys_platform,
-            }
-        )
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": self._implementation_version,
+            "os_name": system.os_name,
+            "platform_machine": self.platform.platform_machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": system.platform_system,
+            "platform_version": "",
+            "python_full_version": self.version,
+            "python_version": line_of(self.version),
+            "sys_platform": system.sys_platform,
+        }
 
     @property
     def options(self) -> tuple[str, ...]:
