@@ -50,3 +50,9 @@ class WriteError(PyembedError):
     """Output, cache or temporary files could not be written."""
 
     exit_code = 5
+
+
+class PipError(PyembedError):
+    """Requirements cannot be read, or no set of wheels satisfies them for a platform, or pip failed."""
+
+    exit_code = 6
