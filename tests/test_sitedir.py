@@ -479,17 +479,38 @@ def test_extension_modules_are_fatal_beside_others(tmp_path: Path) -> None:
 
 def test_data_for_other_systems_is_told_but_not_fatal(tmp_path: Path) -> None:
     """Launchers for Windows, and helpers for several systems of which one fits."""
-    files = {
-        "setuptools/cli-32.exe": EXE,
-        "debug/attach_amd64.so": ELF,
-        "debug/attach_arm64.so": ARM,
-        "debug/x.dylib": UNIVERSAL,
-    }
+    others = {"debug/attach_arm64.so": ARM, "debug/x.cp39-win_amd64.pyd": EXE, "debug/x.dylib": UNIVERSAL}
+    files = {"setuptools/cli-32.exe": EXE, "debug/attach_amd64.so": ELF, **others}
     assert [(item.name, item.fatal) for item in foreign(tmp_path, LINUX, files)] == [
-        ("debug/attach_arm64.so", False),
-        ("debug/x.dylib", False),
+        *((name, False) for name in others),
         ("setuptools/cli-32.exe", False),
     ]
+
+
+def test_libraries_of_another_format_are_fatal_if_none_fits(tmp_path: Path) -> None:
+    """An extension module for Linux in a bundle for Windows, and the other way round."""
+    files = {"a/x.cpython-314-x86_64-linux-gnu.so": ELF, "b/x.pyd": EXE}
+    assert foreign(tmp_path, WINDOWS, files) == [
+        Foreign("a/x.cpython-314-x86_64-linux-gnu.so", "elf for x86_64", fatal=True)
+    ]
+    assert foreign(tmp_path, LINUX, files) == [Foreign("b/x.pyd", "pe for x86_64", fatal=True)]
+
+
+def test_wheels_for_every_platform_may_hold_anything(tmp_path: Path) -> None:
+    """What is in them is data, but programs are run; without metadata a file is of no such wheel."""
+    files = {"clr/x.dll": EXE, "clr/y.abi3.so": ARM, "sample-1.0.data/scripts/z": ARM}
+    fatal = {"bin/z": True, "clr/x.dll": False, "clr/y.abi3.so": False}
+    for drop in ([], [Rule("record", ("RECORD",))], [Rule("metadata", ("*.dist-info/",))]):
+        tree = site(tmp_path, Build(files=files), drop=drop)
+        found = foreign_native(tree, Blobs(tmp_path / "blobs"), LINUX)
+        assert {item.name: item.fatal for item in found} == (dict.fromkeys(fatal, True) if drop else fatal)
+
+
+def test_what_a_wheel_calls_pure_need_not_be(tmp_path: Path) -> None:
+    """One for some platforms alone is not for every one, whatever it says of its root."""
+    wheel = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-linux_x86_64\n"
+    tree = site(tmp_path, Build(files={"x.so": ARM}, tag="py3-none-linux_x86_64", wheel=wheel))
+    assert [item.fatal for item in foreign_native(tree, Blobs(tmp_path / "blobs"), LINUX)] == [True]
 
 
 def managed(*, plus: bool) -> bytes:

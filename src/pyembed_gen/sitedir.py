@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 import installer
 from installer.destinations import WheelDestination
-from installer.records import Hash, RecordEntry
-from installer.utils import Scheme, construct_record_file
+from installer.records import Hash, RecordEntry, parse_record_file
+from installer.utils import Scheme, construct_record_file, parse_metadata_file
 from packaging.utils import canonicalize_name
 
 from pyembed_gen import binary, unpack, wheel
@@ -255,8 +255,8 @@ _PE32, _CLR = 0x10B, 14
 class Foreign:
     """A native file of another format or machine than the platform's.
 
-    ``found`` says which (``elf for aarch64``). ``fatal``: the platform would try to load or run it. Others are data
-    of the package, such as launchers for Windows, and helpers for several systems of which one fits.
+    ``found`` says which (``elf for aarch64``). ``fatal``: the package cannot work with it. Others are data, such as
+    launchers for Windows, and helpers for several systems.
     """
 
     name: str
@@ -267,21 +267,41 @@ class Foreign:
 def foreign_native(tree: Tree, blobs: Blobs, platform: Platform) -> list[Foreign]:
     """Return the ELF, Mach-O and PE files of a site directory that do not fit the platform, in their order.
 
-    A universal Mach-O fits if one of its machines does; .NET assemblies, which have no machine code, always. Fatal
-    are extension modules, what lies in ``bin/``, and libraries of a package (or top folder) none of whose libraries
-    fits; a damaged file counts as foreign.
+    A universal Mach-O fits if one of its machines does; .NET assemblies, which have no machine code, always. A damaged
+    file is foreign. Fatal is what lies in ``bin/``, and of wheels for some platforms: extension modules that this platform
+    would import, and libraries of a package (or top folder) none of whose libraries fits.
     """
     found = {file.name: _native(file, blobs, platform) for file in tree.files if file.native}
     own = _LIBRARY[platform.format]
-    served = {name.partition("/")[0] for name, what in found.items() if not what and own.fullmatch(name)}
+    served = {_top(name) for name, what in found.items() if not what and own.fullmatch(name)}
+    pure = _pure(tree, blobs)
 
     def is_fatal(name: str) -> bool:
-        top = name.partition("/")[0]
-        if own.fullmatch(name):
-            return top not in served or _EXTENSION.fullmatch(name) is not None
-        return top == _BIN
+        if _top(name) == _BIN:
+            return True
+        imported = bool(own.fullmatch(name) and _EXTENSION.fullmatch(name))
+        library = any(suffix.fullmatch(name) for suffix in _LIBRARY.values())
+        return name not in pure and (imported or (library and _top(name) not in served))
 
     return [Foreign(name, what, is_fatal(name)) for name, what in found.items() if what]
+
+
+def _top(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _pure(tree: Tree, blobs: Blobs) -> frozenset[str]:
+    """Return the files of wheels that are for every platform, and so is what is in them."""
+    found: set[str] = set()
+    for folder in {_top(file.name) for file in tree.files if _top(file.name).endswith(".dist-info")}:
+        about, record = (tree.by_name.get(f"{folder}/{name}") for name in ("WHEEL", "RECORD"))
+        if isinstance(about, File) and isinstance(record, File):
+            fields = parse_metadata_file(blobs.path(about.sha256).read_text("utf-8"))
+            universal = all(tag.endswith("-any") for tag in fields.get_all("Tag", []))
+            if universal and fields["Root-Is-Purelib"].lower() == "true":
+                with blobs.path(record.sha256).open(encoding="utf-8", newline="") as rows:
+                    found.update(name for name, _, _ in parse_record_file(rows))
+    return frozenset(found)
 
 
 def _native(file: File, blobs: Blobs, platform: Platform) -> str:

@@ -237,9 +237,8 @@ class Contents(WheelSource):
         if [root.lower() for root in roots] not in (["true"], ["false"]):
             raise ArchiveError(f"Root-Is-Purelib in its WHEEL is {', '.join(roots) or 'missing'}, not true or false")
         tags = frozenset(tag for text in fields.get_all("Tag", []) for tag in _tags(text))
-        if tags != self._identity.tags:
-            other = min(map(str, tags ^ self._identity.tags))
-            raise ArchiveError(f"its WHEEL and its file name differ in the tag {other}")
+        if missing := sorted(str(tag) for tag in self._identity.tags if not _covered(tag, tags)):
+            raise ArchiveError(f"its file name has the tag {missing[0]}, its WHEEL does not")
 
     @property
     def _record_name(self) -> str:
@@ -300,6 +299,11 @@ def _tags(text: str) -> frozenset[Tag]:
     except ValueError:
         pass
     raise ArchiveError(f"its WHEEL has the tag {text[:80]!r}, which is none")
+
+
+def _covered(tag: Tag, claimed: frozenset[Tag]) -> bool:
+    """Whether WHEEL claims a tag of the file name. It may claim more: some are offered for fewer systems."""
+    return not claimed.isdisjoint((tag, Tag(tag.interpreter, tag.abi, "any")))
 
 
 def _identity(wheel: Wheel) -> _Identity:
