@@ -268,8 +268,8 @@ def foreign_native(tree: Tree, blobs: Blobs, platform: Platform) -> list[Foreign
     """Return the ELF, Mach-O and PE files of a site directory that do not fit the platform, in their order.
 
     A universal Mach-O fits if one of its machines does; .NET assemblies, which have no machine code, always. A damaged
-    file is foreign. Fatal is what lies in ``bin/``, and of wheels for some platforms: extension modules that this platform
-    would import, and libraries of a package (or top folder) none of whose libraries fits.
+    file is foreign. Fatal is what lies in ``bin/``, and of wheels for some platforms: extension modules that this
+    platform would import, and libraries of a package (or top folder) none of whose libraries fits.
     """
     found = {file.name: _native(file, blobs, platform) for file in tree.files if file.native}
     own = _LIBRARY[platform.format]
