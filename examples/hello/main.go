@@ -2,6 +2,9 @@
 //
 //	go generate && go build && ./hello            # says which Python it has
 //	./hello script.py arguments                   # runs a script
+//
+// Outside of this repository, go mod edit -replace=pyembed.invalid/runtime=<clone>/runtime
+// first, and name your platforms in the directive.
 package main
 
 //go:generate pyembed-gen
@@ -12,6 +15,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 
 	"example.com/hello/data"
 
@@ -24,7 +29,10 @@ print("Python", platform.python_version(), "on", platform.platform())
 print(sys.executable)`
 
 func main() {
-	code, err := run(context.Background(), os.Args[1:])
+	// Python has a process group of its own, which a signal to this program does not reach.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code, err := run(ctx, os.Args[1:])
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "hello:", err)
 	}

@@ -4,6 +4,9 @@
 //	./jinja2 a.txt.j2 b.txt.j2                    # to standard output, in this order
 //	./jinja2 -workers 8 -vars vars.json *.j2      # with the variables of a JSON object
 //
+// Outside of this repository, go mod edit -replace=pyembed.invalid/runtime=<clone>/runtime
+// first, and name your platforms in the directive.
+//
 // It is an example of libraries that travel along, and of Python processes that are
 // kept alive and asked over pipes: starting Python takes longer than most answers.
 package main
@@ -29,7 +32,6 @@ import (
 	"example.com/jinja2/data"
 	libs "example.com/jinja2/libs/data"
 
-	"pyembed.invalid/runtime/embed_util"
 	"pyembed.invalid/runtime/python"
 )
 
@@ -55,16 +57,11 @@ func run(ctx context.Context, workers int, varsFile string, templates []string) 
 	if err != nil {
 		return err
 	}
-	lib, err := embed_util.NewEmbeddedFiles(libs.Data, "jinja2-libs")
+	ep, err := python.Open(ctx, data.Data, python.WithName("jinja2"), python.WithPackagesFS(libs.Data))
 	if err != nil {
 		return err
 	}
 	// A program that is started often leaves both where they are, for the next start.
-	defer func() { err = errors.Join(err, lib.Cleanup()) }()
-	ep, err := python.Open(ctx, data.Data, python.WithName("jinja2-python"), python.WithPackages(lib.GetExtractedPath()))
-	if err != nil {
-		return err
-	}
 	defer func() { err = errors.Join(err, ep.Cleanup()) }()
 
 	// When ctx is done, the workers are killed.

@@ -22,7 +22,7 @@ var gitFiles = []struct{ name, text string }{
 // CopyForEmbed writes the tree in dir to out as a bundle: gzip payloads (stored where
 // that does not help), files.json, .gitattributes and .gitignore. Payloads of an
 // earlier bundle in out are removed, other files there stay. files.json is written
-// last. The contentHash is the one that pyembed-gen gives the same tree; the bytes of
+// last. Directories __pycache__ are left out. The contentHash is the one that pyembed-gen gives the same tree; the bytes of
 // the payloads may differ from its.
 func CopyForEmbed(out string, dir string) error {
 	m, err := scan(dir)

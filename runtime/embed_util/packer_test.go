@@ -289,3 +289,16 @@ func TestCleanup(t *testing.T) {
 		t.Errorf("it is still there: %v, %q", err, e.GetExtractedPath())
 	}
 }
+
+// TestBytecodeIsNotPacked: what Python caches holds times of this machine.
+func TestBytecodeIsNotPacked(t *testing.T) {
+	src, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	files := bt.Files{"a.py": "x", "b/c.py": "y", "d.pyc": "kept: it may be the only one"}
+	bt.Write(t, src, files)
+	bt.Write(t, src, bt.Files{"__pycache__/a.cpython-314.pyc": "1", "b/__pycache__/c.cpython-314.pyc": "2"})
+	must(t, embed_util.CopyForEmbed(out, src))
+	e, err := embed_util.NewEmbeddedFilesWithTmpDir(os.DirFS(out), filepath.Join(t.TempDir(), "x"), true)
+	must(t, err)
+	bt.Same(t, e.GetExtractedPath(), files)
+	must(t, e.Cleanup())
+}

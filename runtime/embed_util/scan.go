@@ -15,12 +15,17 @@ import (
 	"pyembed.invalid/runtime/internal/manifest"
 )
 
-// scan lists what is in dir, sorted by name, without the content of files.
+// scan lists what is in dir, sorted by name, without the content of files. Bytecode that
+// Python has cached there is left out: it holds the times of its sources here, so Python
+// would write it again wherever it is extracted.
 func scan(dir string) (*manifest.Manifest, error) {
 	m := &manifest.Manifest{Version: manifest.Version}
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || p == dir {
 			return err
+		}
+		if d.IsDir() && d.Name() == manifest.BytecodeDir {
+			return fs.SkipDir
 		}
 		name, err := filepath.Rel(dir, p)
 		if err != nil {

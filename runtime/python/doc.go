@@ -1,7 +1,7 @@
 // Package python runs the Python interpreter that is embedded in this program.
 //
 // Open extracts a bundle that pyembed-gen made, once for each machine and user, and
-// gives commands that run its interpreter as a child process:
+// returns an EmbeddedPython, whose commands run its interpreter as a child process:
 //
 //	ep, err := python.Open(ctx, data.Data)
 //	if err != nil {
@@ -31,8 +31,8 @@
 //   - That a child which outlives its Go parent keeps its interpreter: the parent's
 //     lease ends with the parent. On Linux a tree whose interpreter runs is not
 //     removed; elsewhere keep the parent, or use a directory of your own.
-//   - That the interpreter runs on a system older than it was built for. Open says
-//     ErrUnsupportedPlatform when it was the one to extract and it does not run.
+//   - That the interpreter runs on a system older than it was built for. Open, when it
+//     extracts, runs it once, and fails with ErrUnsupportedPlatform if it can't.
 //
 // # Environment of commands
 //
@@ -44,6 +44,10 @@
 // PYTHONPATH, in the standard library, and in the user's site directory. Python caches
 // bytecode in the extracted tree, except at VerifyHash, which removes what it finds
 // there and sets PYTHONDONTWRITEBYTECODE.
+//
+// All this is in the command's Env: add to it, as by append(cmd.Env, "X=1"). A program
+// that sets Env from os.Environ loses it, and one that sets SysProcAttr or Cancel
+// decides by itself what ends when a context does.
 //
 // # Isolation
 //
@@ -58,13 +62,14 @@
 // tree's by a link; GetExePath and sys.executable are its path. It looks like a virtual
 // environment, so sys.prefix is not sys.base_prefix. What a script starts with
 // sys.executable, by subprocess or by multiprocessing with spawn or forkserver, is
-// isolated just the same, and so is whoever executes GetExePath, as long as the
+// isolated just the same, and so is any process that executes GetExePath, as long as the
 // variables are left out: some, such as PYTHONINSPECT and PYTHONWARNINGS, are read before
-// anything says otherwise. An environment that its venv module makes is a plain one of
-// the tree's interpreter.
+// anything says otherwise. An environment that its venv module makes (by -m venv
+// --without-pip: a bundle has no ensurepip) is a plain one of the tree's interpreter.
 //
 // The directory is compared completely, whatever the VerifyLevel, each time that a
 // command is made: what does not belong there is removed, so nothing can be installed
-// into it. There is one for each list of directories; they go with the tree. At
-// VerifyHash bytecode is not written by any child either.
+// into it. There is one for each list of directories, so a directory that has another
+// name at each start makes a new one each time. They go with the tree, or when they are
+// old and nobody uses it. At VerifyHash bytecode is not written by any child either.
 package python

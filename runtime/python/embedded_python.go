@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os/exec"
+	"slices"
 	"sync"
 
 	"pyembed.invalid/runtime/internal/store"
@@ -22,10 +23,11 @@ type EmbeddedPython struct {
 	config        config
 	scriptOptions tree.Options
 
-	mu      sync.Mutex
-	files   *tree.Tree            // nil after Cleanup
-	scripts map[string]*tree.Tree // of ScriptContext, by identity
-	known   map[fs.FS]*tree.Tree  // the same, by the file systems that can be a key
+	mu       sync.Mutex
+	files    *tree.Tree            // nil after Cleanup
+	packages []*tree.Tree          // of WithPackagesFS
+	scripts  map[string]*tree.Tree // of ScriptContext, by identity
+	known    map[fs.FS]*tree.Tree  // the same, by the file systems that can be a key
 }
 
 // NewEmbeddedPython opens the Python that this module itself carries, which a
@@ -45,7 +47,7 @@ func NewEmbeddedPythonWithTmpDir(tmpDir string, withHashInDir bool) (*EmbeddedPy
 	if data.Data == nil {
 		return nil, errNoOwnPython()
 	}
-	return openWith(data.Data, config{name: "python"}, func(b *tree.Bundle, opt tree.Options) (*tree.Tree, error) {
+	return openWith(context.Background(), data.Data, config{name: "python"}, func(b *tree.Bundle, opt tree.Options) (*tree.Tree, error) {
 		if withHashInDir {
 			return store.OpenHashed(context.Background(), b, tmpDir, opt)
 		}
@@ -53,17 +55,28 @@ func NewEmbeddedPythonWithTmpDir(tmpDir string, withHashInDir bool) (*EmbeddedPy
 	})
 }
 
-// CommandContext is a command that runs the interpreter with args and is killed, with
-// what it started, when ctx is done before it ends. The error is about an interpreter
-// that is gone, or an isolated environment that can't be made.
+// CommandContext is a command that runs the interpreter with args. When ctx is done before
+// it ends, its process group is killed or, when this program runs on a terminal, it and
+// its descendants, as it then shares the program's group. Its error is then that of
+// exec.Cmd; ctx.Err tells why. A child of its own that left the group, as with
+// start_new_session, lives on, and Wait waits for it if it holds a pipe: set WaitDelay.
+//
+// A signal to the program's own process group, as timeout(1) and service managers send,
+// does not reach a command that has a group of its own: make ctx with
+// signal.NotifyContext, so that the program ends its commands.
+//
+// The error is about an interpreter that is gone, or an isolated environment that can't
+// be made.
 func (ep *EmbeddedPython) CommandContext(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	return ep.own.commandContext(ctx, nil, args)
 }
 
-// Cleanup removes the extracted Python, and what ScriptContext and ModuleContext
-// extracted, unless another EmbeddedPython, here or in another process, uses it. From a
-// directory that the caller named exactly, it removes only what belongs to Python.
-// GetExtractedPath is empty afterwards.
+// Cleanup removes the extracted Python with everything that was put into it, and what
+// WithPackagesFS, ScriptContext and ModuleContext of this value extracted. What another
+// value, here or in another process, uses stays, and so does an interpreter that runs:
+// end its commands first. That is no error, and Cleanup may be called again.
+// GetExtractedPath is empty when Python is gone. From a directory that the caller named
+// exactly, only what belongs to Python is removed.
 func (ep *EmbeddedPython) Cleanup() error {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
@@ -78,9 +91,14 @@ func (ep *EmbeddedPython) Cleanup() error {
 		}
 		problems = append(problems, err)
 	}
+	ep.packages = slices.DeleteFunc(ep.packages, func(t *tree.Tree) bool {
+		gone, err := t.Remove()
+		problems = append(problems, err)
+		return gone
+	})
 	gone, err := ep.files.Remove()
 	problems = append(problems, err, ep.own.isolation.cleanup(ep.files.Path()))
-	if gone && len(ep.scripts) == 0 {
+	if gone && len(ep.scripts)+len(ep.packages) == 0 {
 		ep.files = nil
 	}
 	ep.known = nil

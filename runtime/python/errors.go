@@ -10,7 +10,8 @@ import (
 
 // Errors that callers can tell apart with errors.Is.
 var (
-	// ErrUnsupportedPlatform: no Python is embedded for this GOOS and GOARCH.
+	// ErrUnsupportedPlatform: no Python is embedded for this GOOS and GOARCH, or the one
+	// that is does not run on this system.
 	ErrUnsupportedPlatform = embed_util.ErrUnsupportedPlatform
 	// ErrCorruptBundle: the files.json of the bundle can't be used, or a payload is
 	// missing, damaged, or not what it says.
@@ -19,6 +20,8 @@ var (
 	ErrUnsupportedFormat = embed_util.ErrUnsupportedFormat
 	// ErrNoUsableDir: there is no directory that is safe to extract to.
 	ErrNoUsableDir = embed_util.ErrNoUsableDir
+	// ErrNoPython: the bundle is of something else, such as packages.
+	ErrNoPython = errors.New("the bundle has no Python")
 	// ErrPythonLine: the bundle has another Python line than WithPythonLine wants.
 	ErrPythonLine = errors.New("unexpected Python line")
 )
@@ -28,6 +31,11 @@ var (
 func errNoOwnPython() error {
 	return fmt.Errorf("%w: this module carries no Python for %s/%s; generate one with pyembed-gen and use python.Open with its Data",
 		ErrUnsupportedPlatform, runtime.GOOS, runtime.GOARCH)
+}
+
+// errNoPackages is the error for a bundle of packages that is nil.
+func errNoPackages() error {
+	return fmt.Errorf("%w: no packages are embedded for %s/%s", ErrUnsupportedPlatform, runtime.GOOS, runtime.GOARCH)
 }
 
 // errNoPython is the error for a bundle that is nil.

@@ -34,6 +34,9 @@ func newIsolation(c config, line func() (string, error), t *tree.Tree) (*isolati
 	}
 	packages := make([]string, len(c.packages))
 	for i, dir := range c.packages {
+		if dir == "" {
+			return nil, errors.New("WithPackages: a directory without a name (what was extracted to it is cleaned up?)")
+		}
 		abs, err := filepath.Abs(dir)
 		if err != nil {
 			return nil, fmt.Errorf("WithPackages: %w", err)

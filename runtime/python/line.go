@@ -10,7 +10,7 @@ import (
 
 // checkLine fails if the bundle has not the wanted Python line.
 func checkLine(b *tree.Bundle, want string) error {
-	if lineOfVersion(want) != want {
+	if want == "" || lineOfVersion(want) != want {
 		return fmt.Errorf("%w: WithPythonLine wants a line such as 3.14, not %q", ErrPythonLine, want)
 	}
 	have, err := lineOf(b)

@@ -12,19 +12,20 @@ import (
 	"pyembed.invalid/runtime/internal/tree"
 )
 
-// A VerifyLevel is how thoroughly Open looks at an interpreter that is extracted
-// already. Extraction itself always compares every byte with its digest.
+// A VerifyLevel is how thoroughly Open checks an interpreter that is extracted already.
+// Extraction itself always compares every byte with its digest. The zero value is the
+// default; the numbers are in no order.
 type VerifyLevel int
 
 const (
 	// VerifyStat, the default, compares type, size, mode and modification time of
 	// every file with what they were when it was written. A file of another time is
-	// read. What is missing or changed is put back.
+	// read. What is missing or changed is put back, but not bytecode that Python cached.
 	VerifyStat = VerifyLevel(tree.Stat)
 	// VerifyStamp believes the stamp that was written last.
 	VerifyStamp = VerifyLevel(tree.Stamp)
 	// VerifyHash reads every file, puts back what differs, and removes what does not
-	// belong there, cached bytecode included.
+	// belong there: cached bytecode, and whatever else was put into the tree.
 	VerifyHash = VerifyLevel(tree.Hash)
 )
 
@@ -38,27 +39,39 @@ type config struct {
 	level    *VerifyLevel // nil: what $PYEMBED_VERIFY says
 	isolated bool
 	packages []string
+	bundles  []fs.FS // of packages
 	line     *string
 	logger   *slog.Logger
 	progress func(done, total int64)
 }
 
-// WithName names the directory that is extracted to: <name>-<hash>. The default is
-// python. Bundles that differ never share a directory, whatever their names.
+// String is the level's name, as in $PYEMBED_VERIFY.
+func (l VerifyLevel) String() string {
+	return tree.Level(l).String()
+}
+
+// WithName names the directory that is extracted to: <name>-<hash>, where what is not an
+// ASCII letter, a digit, _, + or - becomes _. The default, also for "", is python. Bundles
+// that differ never share a directory, whatever their names.
 func WithName(name string) Option {
-	return func(c *config) { c.name = name }
+	return func(c *config) {
+		if name != "" {
+			c.name = name
+		}
+	}
 }
 
 // WithCacheDir names the directory to extract below. It is created if need be. Open
 // fails, and wraps ErrNoUsableDir, if other users can write it, if it belongs to
 // another user, or if programs can't be run from it. Without it, $PYEMBED_CACHE_DIR
-// is held to the same rule; then pyembed in os.UserCacheDir and a directory of this
-// user's in os.TempDir are tried.
+// is held to the same rule, and must be absolute; then pyembed in os.UserCacheDir and a
+// directory of this user's in os.TempDir are tried. It holds for WithPackagesFS and
+// ScriptContext too, not for embed_util.NewEmbeddedFiles, which knows only the variable.
 func WithCacheDir(dir string) Option {
 	return func(c *config) { c.cacheDir = dir }
 }
 
-// WithVerify sets how thoroughly an extracted interpreter is looked at. Without it,
+// WithVerify sets how thoroughly an extracted interpreter is checked. Without it,
 // $PYEMBED_VERIFY says so: stamp, stat, hash, or nothing for the default. Any other value
 // makes Open fail before it extracts anything.
 func WithVerify(level VerifyLevel) Option {
@@ -83,6 +96,15 @@ func WithPackages(dirs ...string) Option {
 	return func(c *config) {
 		c.isolated = true
 		c.packages = append(c.packages, dirs...)
+	}
+}
+
+// WithPackagesFS is WithPackages for bundles of packages, which are extracted as the
+// interpreter is: to the same directory, looked at as thoroughly, and gone with Cleanup.
+func WithPackagesFS(bundles ...fs.FS) Option {
+	return func(c *config) {
+		c.isolated = true
+		c.bundles = append(c.bundles, bundles...)
 	}
 }
 
@@ -113,7 +135,7 @@ func Open(ctx context.Context, data fs.FS, opts ...Option) (*EmbeddedPython, err
 	for _, opt := range opts {
 		opt(&c)
 	}
-	return openWith(data, c, func(b *tree.Bundle, opt tree.Options) (*tree.Tree, error) {
+	return openWith(ctx, data, c, func(b *tree.Bundle, opt tree.Options) (*tree.Tree, error) {
 		return store.OpenNamed(ctx, b, c.cacheDir, c.name, opt)
 	})
 }
@@ -134,7 +156,7 @@ func (c *config) treeOptions() (tree.Options, error) {
 }
 
 // openWith opens the Python in data with one of store's functions.
-func openWith(data fs.FS, c config, open func(*tree.Bundle, tree.Options) (*tree.Tree, error)) (*EmbeddedPython, error) {
+func openWith(ctx context.Context, data fs.FS, c config, open func(*tree.Bundle, tree.Options) (*tree.Tree, error)) (*EmbeddedPython, error) {
 	if data == nil {
 		return nil, errNoPython()
 	}
@@ -158,11 +180,49 @@ func openWith(data fs.FS, c config, open func(*tree.Bundle, tree.Options) (*tree
 		return nil, err
 	}
 	line := sync.OnceValues(func() (string, error) { return lineOf(b) })
-	isolated, err := newIsolation(c, line, t)
+	packages, err := c.openBundles(ctx, opt)
 	if err != nil {
 		t.Release()
 		return nil, err
 	}
+	isolated, err := newIsolation(c, line, t)
+	if err != nil {
+		release(append(packages, t))
+		return nil, err
+	}
 	p := &interpreter{home: t.Path(), own: true, isolation: isolated, nocache: opt.Level == tree.Hash}
-	return &EmbeddedPython{files: t, line: line, config: c, scriptOptions: opt, own: p, Python: p}, nil
+	return &EmbeddedPython{files: t, packages: packages, line: line, config: c, scriptOptions: opt, own: p, Python: p}, nil
+}
+
+// openBundles extracts the bundles of packages, and adds their directories to c.
+func (c *config) openBundles(ctx context.Context, opt tree.Options) (trees []*tree.Tree, err error) {
+	for _, bundle := range c.bundles {
+		t, err := c.openBundle(ctx, bundle, opt)
+		if err != nil {
+			release(trees)
+			return nil, fmt.Errorf("WithPackagesFS: %w", err)
+		}
+		trees = append(trees, t)
+		c.packages = append(c.packages, t.Path())
+	}
+	return trees, nil
+}
+
+// openBundle extracts one bundle of packages.
+func (c *config) openBundle(ctx context.Context, bundle fs.FS, opt tree.Options) (*tree.Tree, error) {
+	if bundle == nil {
+		return nil, errNoPackages()
+	}
+	b, err := tree.NewBundle(bundle)
+	if err != nil {
+		return nil, err
+	}
+	return store.OpenNamed(ctx, b, c.cacheDir, c.name+"-packages", opt)
+}
+
+// release gives trees back.
+func release(trees []*tree.Tree) {
+	for _, t := range trees {
+		t.Release()
+	}
 }

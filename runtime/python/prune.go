@@ -8,8 +8,9 @@ import (
 )
 
 // Prune removes what was extracted below the directories that Open uses, or below
-// WithCacheDir's, and was not used for olderThan, give or take a day, with what killed
-// processes left. It returns the paths of the trees that it removed.
+// WithCacheDir's, and was not used for olderThan, give or take a day: interpreters,
+// packages and scripts. It also removes what killed processes left behind. It returns the
+// paths of the trees that it removed. Of the options, WithCacheDir and WithLogger count.
 //
 // A tree stays while a process has it open, and on Linux while its interpreter runs at
 // all, as a child that outlives its parent; so does one that holds a file which is

@@ -79,6 +79,9 @@ func (p *interpreter) exePath(dirs []string) (string, error) {
 	}
 	path := filepath.Join(p.home, exeDir, exeName)
 	if _, err := os.Stat(path); err != nil {
+		if p.own {
+			err = fmt.Errorf("%w (it was removed, as Cleanup does)", err)
+		}
 		return "", fmt.Errorf("find %s: %w", exeName, err)
 	}
 	if p.isolation != nil {
@@ -93,8 +96,12 @@ func (p *interpreter) exePath(dirs []string) (string, error) {
 // that the command runs in, and what has a colon (on Windows a semicolon) as several.
 //
 // An isolated interpreter has it in sys.path without a variable, so a colon is one like
-// any other character; a relative one is relative to the current directory.
+// any other character; a relative one is relative to the current directory. An empty
+// name, which would be that directory, is ignored.
 func (p *interpreter) AddPythonPath(dir string) {
+	if dir == "" {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.path = append(p.path, dir)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -237,7 +238,8 @@ func TestPythonLine(t *testing.T) {
 		{fstest.MapFS{"python3.dll": {}}, "3.13", false},
 	} {
 		_, err := python.Open(context.Background(), c.data, python.WithCacheDir(filepath.Join(t.TempDir(), "c")), python.WithPythonLine(c.want))
-		if c.ok && err != nil || !c.ok && !errors.Is(err, python.ErrPythonLine) {
+		// These bundles have no interpreter, which is found out later.
+		if c.ok && !errors.Is(err, python.ErrNoPython) || !c.ok && !errors.Is(err, python.ErrPythonLine) {
 			t.Errorf("line %q: %v", c.want, err)
 		}
 	}
@@ -292,5 +294,53 @@ func TestConcurrentUse(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestOtherBundle: a bundle of packages is not taken for Python, and leaves nothing.
+func TestOtherBundle(t *testing.T) {
+	cache := filepath.Join(t.TempDir(), "c")
+	data := os.DirFS(bt.Gzip(t, bt.Files{"jinja2/__init__.py": "x"}))
+	_, err := python.Open(context.Background(), data, python.WithCacheDir(cache))
+	if !errors.Is(err, python.ErrNoPython) || !strings.Contains(err.Error(), "pyembed-gen") {
+		t.Errorf("error is %v", err)
+	}
+	if left, err := os.ReadDir(cache); err != nil || len(left) != 0 {
+		t.Errorf("there is %v, %v", left, err)
+	}
+}
+
+// TestPackagesFS: bundles of packages are extracted beside the interpreter, and go with it.
+func TestPackagesFS(t *testing.T) {
+	cache := filepath.Join(t.TempDir(), "c")
+	libs := os.DirFS(bt.Gzip(t, bt.Files{"a.py": "x"}))
+	ep, err := python.Open(context.Background(), fake(t), python.WithCacheDir(cache), python.WithPackagesFS(libs))
+	must(t, err)
+	if found, err := filepath.Glob(filepath.Join(cache, "python-packages-*", "a.py")); err != nil || len(found) != 1 {
+		t.Errorf("there is %v, %v", found, err)
+	}
+	_, err = ep.CommandContext(context.Background(), "x")
+	must(t, err)
+	must(t, ep.Cleanup())
+	if left, err := os.ReadDir(cache); err != nil || len(left) != 0 {
+		t.Errorf("there is %v, %v", left, err)
+	}
+	if _, err := python.Open(context.Background(), fake(t), python.WithCacheDir(cache), python.WithPackagesFS(libs, nil)); !errors.Is(err, python.ErrUnsupportedPlatform) {
+		t.Errorf("nil: %v", err)
+	}
+	if _, err := python.Open(context.Background(), fake(t), python.WithCacheDir(cache), python.WithPackages("")); err == nil {
+		t.Error("a directory without a name is accepted")
+	}
+	removed, err := python.Prune(context.Background(), 0, python.WithCacheDir(cache))
+	must(t, err)
+	if len(removed) != 2 {
+		t.Errorf("what failed to open is still held: removed %v", removed)
+	}
+}
+
+// TestLevelNames: levels print as their users write them.
+func TestLevelNames(t *testing.T) {
+	if got := fmt.Sprint(python.VerifyStat, python.VerifyStamp, python.VerifyHash, python.VerifyLevel(7)); got != "stat stamp hash 7" {
+		t.Error(got)
 	}
 }

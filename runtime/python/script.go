@@ -20,7 +20,8 @@ import (
 // interpreter, to the same cache directory, and stays until Cleanup. What is in it when
 // it is first used counts: a file system that changes must not be given again.
 //
-// script is a name in fsys, such as "app/main.py". The directory of the script and fsys
+// script is a name relative to the root of fsys, such as "app/main.py" after
+// "//go:embed app"; fs.Sub makes app the root. The directory of the script and fsys
 // itself come first in where modules are looked for, before those of AddPythonPath, and
 // an isolated interpreter finds them too.
 func (ep *EmbeddedPython) ScriptContext(ctx context.Context, fsys fs.FS, script string, args ...string) (*exec.Cmd, error) {
@@ -34,7 +35,7 @@ func (ep *EmbeddedPython) ScriptContext(ctx context.Context, fsys fs.FS, script 
 	}
 	file := filepath.Join(root, name)
 	if err := checkFile(file); err != nil {
-		return nil, fmt.Errorf("script %s: %w", script, err)
+		return nil, fmt.Errorf("script %s is not in the file system, to whose root names are relative: %w", script, err)
 	}
 	dirs := []string{root}
 	if dir := filepath.Dir(file); dir != root && ep.own.isolation != nil {
@@ -44,7 +45,8 @@ func (ep *EmbeddedPython) ScriptContext(ctx context.Context, fsys fs.FS, script 
 }
 
 // ModuleContext is ScriptContext for python -m: module is the dotted name of a module in
-// fsys, or of a package with a __main__.py. The current directory is not looked in,
+// fsys, or of a package with a __main__.py; modules are looked for in the root of fsys,
+// not in the directories below it. The current directory is not looked in,
 // except by Python 3.10, where python -m always does.
 func (ep *EmbeddedPython) ModuleContext(ctx context.Context, fsys fs.FS, module string, args ...string) (*exec.Cmd, error) {
 	name := strings.ReplaceAll(module, ".", "/")

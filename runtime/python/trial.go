@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -22,8 +23,8 @@ const trialTime = time.Minute
 // trial runs the interpreter of the tree at root once, for its version. An error wraps
 // tree.ErrPlace when programs can't be run from there, whatever the file system says
 // of itself, and ErrUnsupportedPlatform when the interpreter can't run on this system.
-// A tree without an interpreter passes, and so does what can't be judged here: a
-// machine that has no process to spare, or somebody's signal.
+// It wraps ErrNoPython when there is none. What can't be judged here passes: a machine that
+// has no process to spare, or somebody's signal.
 func trial(ctx context.Context, root string) error {
 	return trialWithin(ctx, root, trialTime)
 }
@@ -32,7 +33,8 @@ func trial(ctx context.Context, root string) error {
 func trialWithin(ctx context.Context, root string, limit time.Duration) error {
 	exe := filepath.Join(root, exeDir, exeName)
 	if info, err := os.Stat(exe); err != nil || !info.Mode().IsRegular() {
-		return nil
+		return fmt.Errorf("%w: there is no %s in it; give the Data that pyembed-gen generated for an interpreter",
+			ErrNoPython, path.Join(exeDir, exeName))
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -191,7 +191,7 @@ def refused(program: Program, *, env: Mapping[str, str], **how: Any) -> str:
     """Check that a probe ends with an error that names the way out, and return that."""
     said = ask(program, "open", env=env, code=1, **how)
     assert said.err.startswith("probe: no usable directory to extract to: tried "), said.err
-    assert "name one with WithCacheDir or $PYEMBED_CACHE_DIR" in said.err
+    assert "WithCacheDir or $PYEMBED_CACHE_DIR names another" in said.err
     return said.err
 
 

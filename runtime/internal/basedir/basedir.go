@@ -55,7 +55,9 @@ type Candidate struct {
 // Candidates lists where to look, in order. named is the caller's option, or "".
 func Candidates(named string) []Candidate {
 	if named == "" {
-		named = os.Getenv(Env)
+		if named = os.Getenv(Env); named != "" && !filepath.IsAbs(named) {
+			return []Candidate{{Path: "$" + Env + "=" + named, Explicit: true, Err: errRelative}}
+		}
 	}
 	if named != "" {
 		path, err := filepath.Abs(named)
@@ -137,7 +139,7 @@ func (e *triedError) Error() string {
 	for i, err := range e.problems {
 		texts[i] = err.Error()
 	}
-	return ErrNone.Error() + ": tried " + strings.Join(texts, "; ") + "; name one with WithCacheDir or $" + Env
+	return ErrNone.Error() + ": tried " + strings.Join(texts, "; ") + "; WithCacheDir or $" + Env + " names another"
 }
 
 // Unwrap returns ErrNone and the problems.

@@ -293,7 +293,7 @@ func TestTried(t *testing.T) {
 		}
 	}
 	want := "no usable directory to extract to: tried /a (read-only file system); /b (file already exists); " +
-		"name one with WithCacheDir or $PYEMBED_CACHE_DIR"
+		"WithCacheDir or $PYEMBED_CACHE_DIR names another"
 	if err.Error() != want {
 		t.Errorf("it says %s", err)
 	}

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"pyembed.invalid/runtime/internal/payload"
 )
@@ -39,6 +40,14 @@ const FileName = "files.json"
 
 // Version is the format that this package writes.
 const Version = 2
+
+// BytecodeDir is the name of the directories where Python caches bytecode (PEP 3147).
+const BytecodeDir = "__pycache__"
+
+// IsBytecode reports whether a name is of a file that Python writes by itself.
+func IsBytecode(name string) bool {
+	return path.Ext(name) == ".pyc" && path.Base(path.Dir(name)) == BytecodeDir
+}
 
 // Reserved starts the names at the root of a tree that belong to the extraction.
 const Reserved = ".pyembed-"

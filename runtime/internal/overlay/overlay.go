@@ -41,6 +41,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"pyembed.invalid/runtime/internal/basedir"
 )
 
 // A Spec says what an overlay is of. Paths are absolute and clean.
@@ -87,7 +89,7 @@ func Ensure(s Spec, places []Place) (string, error) {
 		}
 		problems = append(problems, err)
 	}
-	return "", fmt.Errorf("isolated environment of %s: %w", s.Tree, errors.Join(problems...))
+	return "", fmt.Errorf("isolated environment of %s: %w", s.Tree, basedir.Tried(problems))
 }
 
 // Exe is the path of the interpreter in the overlay at root.

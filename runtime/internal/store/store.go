@@ -128,16 +128,24 @@ func open(ctx context.Context, b *tree.Bundle, candidates []basedir.Candidate, n
 	for _, c := range withTreeFirst(b, candidates, name) {
 		base, err := c.Prepare()
 		if err != nil {
-			problems = append(problems, fmt.Errorf("%s (%w)", c.Path, err))
+			problems = append(problems, problem(c, err))
 			continue
 		}
 		t, err := tree.Open(ctx, b, filepath.Join(base, name), opt)
 		if !errors.Is(err, tree.ErrPlace) {
 			return t, err
 		}
-		problems = append(problems, fmt.Errorf("%s (%w)", c.Path, err))
+		problems = append(problems, problem(c, err))
 	}
 	return nil, basedir.Tried(problems)
+}
+
+// problem is what was wrong with a candidate.
+func problem(c basedir.Candidate, err error) error {
+	if strings.Contains(err.Error(), c.Path) {
+		return err
+	}
+	return fmt.Errorf("%s (%w)", c.Path, err)
 }
 
 // withTreeFirst puts the first candidate that has the tree at the front: where the first

@@ -57,7 +57,7 @@ func fill(ctx context.Context, jobs []job, progress func(n int64)) error {
 	defer cancel(nil)
 	var mu sync.Mutex
 	report := func(n int64) {
-		if progress != nil {
+		if progress != nil && n > 0 {
 			mu.Lock()
 			defer mu.Unlock()
 			progress(n)

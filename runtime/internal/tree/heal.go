@@ -9,6 +9,8 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+
+	"pyembed.invalid/runtime/internal/manifest"
 )
 
 // heal puts right what is missing or changed in a tree that is there, file by file.
@@ -94,7 +96,7 @@ func (t *Tree) firstForeign(st *statter, dir string, known map[string]record) (f
 			return err
 		}
 		name = filepath.ToSlash(name)
-		if name != dir && entry.IsDir() && entry.Name() == "__pycache__" {
+		if name != dir && entry.IsDir() && entry.Name() == manifest.BytecodeDir {
 			return fs.SkipDir
 		}
 		r, err := st.lstat(name)

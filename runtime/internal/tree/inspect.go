@@ -38,7 +38,8 @@ func (t *Tree) right(ctx context.Context) (bool, error) {
 	}
 }
 
-// unchanged reports whether every entry is as the stamp says.
+// unchanged reports whether every entry is as the stamp says. Bytecode in a bundle is no
+// more than a start: Python replaces what it finds to be stale.
 func (t *Tree) unchanged(s *stamp) bool {
 	st, err := newStatter(t.path)
 	if err != nil {
@@ -47,7 +48,7 @@ func (t *Tree) unchanged(s *stamp) bool {
 	defer st.close()
 	same := func(part []stamped) bool {
 		for i := range part {
-			if r, err := st.lstat(part[i].name); err != nil || !r.same(part[i].record) {
+			if r, err := st.lstat(part[i].name); (err != nil || !r.same(part[i].record)) && !manifest.IsBytecode(part[i].name) {
 				return false
 			}
 		}
@@ -121,6 +122,10 @@ func (t *Tree) diagnose(ctx context.Context) (*diagnosis, error) {
 		}
 		r, err := st.lstat(n.name)
 		was, stamped := known[n.name]
+		if stamped && t.opt.Level != Hash && manifest.IsBytecode(n.name) {
+			d.records[n.name] = was
+			continue
+		}
 		switch {
 		case err != nil || r.kind != 'f' || r.size != n.entry.Size,
 			stamped && r.mode != was.mode,

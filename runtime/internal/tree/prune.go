@@ -254,6 +254,12 @@ func (s *stamp) executables() []string {
 	return names
 }
 
+// isHalfBytecode reports whether a name is of bytecode that a Python which was killed did
+// not finish: name.pyc.<number>.
+func isHalfBytecode(name string) bool {
+	return manifest.IsBytecode(strings.TrimRight(strings.TrimRight(name, "0123456789"), "."))
+}
+
 // foreign is a file in the tree at root that neither its bundle nor Python's bytecode
 // cache put there, "" if there is none.
 func (s *stamp) foreign(root string) (found string) {
@@ -270,9 +276,8 @@ func (s *stamp) foreign(root string) (found string) {
 		_, listed := known[name]
 		switch {
 		case listed, name == ".", strings.HasPrefix(name, manifest.Reserved):
-		case e.IsDir() && e.Name() == "__pycache__":
-		case e.Type().IsRegular() && strings.HasSuffix(name, ".pyc") && filepath.Base(filepath.Dir(p)) == "__pycache__":
-		case e.Type().IsRegular() && strings.Contains(name, ".pyc.") && filepath.Base(filepath.Dir(p)) == "__pycache__":
+		case e.IsDir() && e.Name() == manifest.BytecodeDir:
+		case e.Type().IsRegular() && (manifest.IsBytecode(name) || isHalfBytecode(name)):
 		default:
 			found = p
 			return fs.SkipAll

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"pyembed.invalid/runtime/internal/lock"
+	"pyembed.invalid/runtime/internal/manifest"
 )
 
 // Release gives the lease back and leaves the tree.
@@ -183,7 +184,7 @@ func (t *Tree) removeOwn(p *plan) error {
 	sort.Sort(sort.Reverse(sort.StringSlice(p.dirs)))
 	for _, dir := range p.dirs {
 		if t.realDirs(dir) {
-			note(os.RemoveAll(below(t.path, dir+"/__pycache__")))
+			note(os.RemoveAll(below(t.path, dir+"/"+manifest.BytecodeDir)))
 			os.Remove(below(t.path, dir)) // fails, as it should, if it holds other files
 		}
 	}
