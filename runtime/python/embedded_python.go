@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os/exec"
 	"slices"
 	"sync"
@@ -83,21 +84,20 @@ func (ep *EmbeddedPython) Cleanup() error {
 	if ep.files == nil {
 		return nil
 	}
-	var problems []error
-	for identity, t := range ep.scripts {
-		gone, err := t.Remove()
-		if gone {
-			delete(ep.scripts, identity)
-		}
-		problems = append(problems, err)
-	}
-	ep.packages = slices.DeleteFunc(ep.packages, func(t *tree.Tree) bool {
-		gone, err := t.Remove()
-		problems = append(problems, err)
-		return gone
-	})
 	gone, err := ep.files.Remove()
-	problems = append(problems, err, ep.own.isolation.cleanup(ep.files.Path()))
+	problems := []error{err, ep.own.isolation.cleanup(ep.files.Path())}
+	remove := func(t *tree.Tree) bool {
+		if !gone {
+			// A Python that runs may be using them: that can't be told of them.
+			t.Release()
+			return false
+		}
+		goneToo, err := t.Remove()
+		problems = append(problems, err)
+		return goneToo
+	}
+	maps.DeleteFunc(ep.scripts, func(_ string, t *tree.Tree) bool { return remove(t) })
+	ep.packages = slices.DeleteFunc(ep.packages, remove)
 	if gone && len(ep.scripts)+len(ep.packages) == 0 {
 		ep.files = nil
 	}

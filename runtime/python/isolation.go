@@ -6,12 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"pyembed.invalid/runtime/internal/basedir"
+	"pyembed.invalid/runtime/internal/lock"
 	"pyembed.invalid/runtime/internal/overlay"
 	"pyembed.invalid/runtime/internal/tree"
 )
@@ -24,7 +24,7 @@ type isolation struct {
 	line     func() (string, error) // the tree's Python line
 
 	mu   sync.Mutex
-	made []string // overlays
+	made map[string]*lock.Lease // overlays; nil after cleanup
 }
 
 // newIsolation prepares the isolation that c asks for; nil if it asks for none.
@@ -48,7 +48,7 @@ func newIsolation(c config, line func() (string, error), t *tree.Tree) (*isolati
 		}
 		packages[i] = abs
 	}
-	return &isolation{packages: packages, prefix: t.Beside(""), line: line}, nil
+	return &isolation{made: make(map[string]*lock.Lease), packages: packages, prefix: t.Beside(""), line: line}, nil
 }
 
 // overlay makes sure that there is an overlay of the tree with path before the standard
@@ -66,14 +66,16 @@ func (i *isolation) overlay(home string, path []string, nocache bool) (string, e
 		}
 		s.Path = append(s.Path, abs)
 	}
-	root, err := overlay.Ensure(s, i.places(home))
+	root, lease, err := overlay.Hold(s, i.places(home))
 	if err != nil {
 		return "", err
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !slices.Contains(i.made, root) {
-		i.made = append(i.made, root)
+	if _, ok := i.made[root]; ok || i.made == nil {
+		lease.Release()
+	} else {
+		i.made[root] = lease
 	}
 	return overlay.Exe(root, exeName), nil
 }
@@ -100,14 +102,15 @@ func (i *isolation) cleanup(home string) error {
 	if i == nil {
 		return nil
 	}
-	if _, err := os.Lstat(filepath.Join(home, exeDir, exeName)); err == nil {
-		return nil // others use it, and perhaps them
-	}
+	_, err := os.Lstat(filepath.Join(home, exeDir, exeName))
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	var problems []error
-	for _, root := range i.made {
-		problems = append(problems, os.RemoveAll(root))
+	for root, lease := range i.made {
+		lease.Release()
+		if err != nil { // else others use the tree, and perhaps the overlay
+			problems = append(problems, os.RemoveAll(root))
+		}
 	}
 	i.made = nil
 	return errors.Join(problems...)

@@ -38,8 +38,8 @@ func (ep *EmbeddedPython) ScriptContext(ctx context.Context, fsys fs.FS, script 
 		return nil, fmt.Errorf("script %s is not in the file system, to whose root names are relative: %w", script, err)
 	}
 	dirs := []string{root}
-	if dir := filepath.Dir(file); dir != root && ep.own.isolation != nil {
-		dirs = []string{dir, root} // without isolation Python looks there by itself
+	if dir := filepath.Dir(file); dir != root && (ep.own.isolation != nil || os.Getenv("PYTHONSAFEPATH") != "") {
+		dirs = []string{dir, root} // else Python looks there by itself
 	}
 	return ep.own.commandContext(ctx, dirs, append([]string{file}, args...))
 }
@@ -88,6 +88,9 @@ func (ep *EmbeddedPython) extractScripts(ctx context.Context, fsys fs.FS) (strin
 	return t.Path(), nil
 }
 
+// maxKnown bounds how many file systems are remembered.
+const maxKnown = 64
+
 // scriptTree is the tree of fsys, from the first time that it, or one with the same
 // content, was used.
 func (ep *EmbeddedPython) scriptTree(ctx context.Context, fsys fs.FS) (*tree.Tree, error) {
@@ -121,6 +124,9 @@ func (ep *EmbeddedPython) scriptTree(ctx context.Context, fsys fs.FS) (*tree.Tre
 		ep.scripts[b.Identity] = t
 	}
 	if isKey {
+		if len(ep.known) >= maxKnown {
+			clear(ep.known) // of fs.Sub, which is another each time
+		}
 		ep.known[fsys] = t
 	}
 	return t, nil

@@ -68,7 +68,8 @@ func (j *judge) name(uid uint32) string {
 
 // othersWrite reports whether anyone but the owner may write. A user's private
 // group, which by custom has the user's number, counts as the user: where such
-// groups are used, umask 002 makes every directory writable by them. The group's bits
+// groups are used, umask 002 makes every directory writable by them. Root's group is
+// root's alone only where root asks: containers put other users into it. The group's bits
 // are also the sum of what an ACL grants.
 func (j *judge) othersWrite(path string, e entry) bool {
 	switch perm := e.mode.Perm(); {
@@ -76,7 +77,7 @@ func (j *judge) othersWrite(path string, e entry) bool {
 		return true
 	case perm&0o020 == 0:
 		return false
-	case e.gid != e.uid, e.gid == usualOverflow && unmapped(e.gid, j.groups()):
+	case e.gid != e.uid, e.gid == 0 && j.euid != 0, e.gid == usualOverflow && unmapped(e.gid, j.groups()):
 		return true
 	default:
 		return j.acl(path)

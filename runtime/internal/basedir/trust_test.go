@@ -86,6 +86,7 @@ func TestOthersWrite(t *testing.T) {
 		{0o775, 1000, 1000, "/", nil, false},
 		{0o775, 1000, 1000, "/acl", nil, true},
 		{0o775, 1000, 100, "/", nil, true},
+		{0o775, 0, 0, "/", nil, true},
 		{0o757, 1000, 1000, "/", nil, true},
 		{0o775, 65534, 65534, "/", &all, false},
 		{0o775, 65534, 65534, "/", &partial, true},

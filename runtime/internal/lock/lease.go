@@ -57,6 +57,8 @@ const UseGrain = 24 * time.Hour
 // take UseGrain. A time in the future, as after the clock was set back, is mended.
 // It is best effort: the file may be another user's, or on a read-only file system.
 func (l *Lease) Touch(now time.Time) {
+	leases.Lock() // others may share the file
+	defer leases.Unlock()
 	if held := l.held.file; now.Sub(held.f.modTime).Abs() > UseGrain && os.Chtimes(held.path, now, now) == nil {
 		held.f.modTime = now
 	}

@@ -9,6 +9,7 @@ package lock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 )
@@ -33,7 +34,8 @@ type File struct {
 
 // Try locks the file at path, which it creates if need be, or returns ErrHeld.
 func Try(path string, mode Mode) (*File, error) {
-	for {
+	const most = 1000 // a file system that shows another file each time has no locks
+	for range most {
 		f, err := openLockFile(path)
 		if err != nil {
 			return nil, err
@@ -42,6 +44,7 @@ func Try(path string, mode Mode) (*File, error) {
 			return l, err
 		}
 	}
+	return nil, fmt.Errorf("lock %s: %w: it is another file all the time", path, errors.ErrUnsupported)
 }
 
 // lockOpen locks f, which was opened at path, or closes it. It returns neither a lock
@@ -99,7 +102,7 @@ func (l *File) Unlock() error {
 func (l *File) Remove() {
 	removed := os.Remove(l.path) == nil
 	l.f.close()
-	if !removed {
+	if !removed && !removesOpen {
 		os.Remove(l.path)
 	}
 }

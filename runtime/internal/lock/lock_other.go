@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// removesOpen is of no use here.
+const removesOpen = true
+
 // A handle is never made.
 type handle struct{ modTime time.Time }
 

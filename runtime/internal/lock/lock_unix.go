@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// removesOpen: a file can be removed while it is open.
+const removesOpen = true
+
 // A handle is an open lock file. It is a bare descriptor: an os.File would bring up the
 // runtime's poller, which costs a warm start more system calls than all else.
 type handle struct {
@@ -98,14 +101,14 @@ func (h *handle) tryLock(mode Mode) error {
 	}
 	for {
 		err := unix.Flock(h.fd, how|unix.LOCK_NB)
-		switch err {
-		case nil:
+		switch {
+		case err == nil:
 			return nil
-		case unix.EINTR:
+		case err == unix.EINTR:
 			continue
-		case unix.EWOULDBLOCK:
+		case err == unix.EWOULDBLOCK:
 			return ErrHeld
-		case unix.ENOLCK, unix.ENOSYS, unix.ENOTSUP, unix.EINVAL:
+		case err == unix.ENOLCK, err == unix.EINVAL, errors.Is(err, errors.ErrUnsupported):
 			return fmt.Errorf("flock %s: %w (%w)", h.path, errors.ErrUnsupported, err)
 		default:
 			return &fs.PathError{Op: "flock", Path: h.path, Err: err}

@@ -274,3 +274,26 @@ func TestForked(t *testing.T) {
 		child.Wait()
 	}
 }
+
+// TestTouchTogether: goroutines that share a lease may touch it at a time.
+func TestTouchTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lease")
+	try(t, path, Shared).Unlock()
+	if err := os.Chtimes(path, time.Time{}, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if l, err := TakeLease(path); err != nil {
+				t.Error(err)
+			} else {
+				l.Touch(time.Now())
+				defer l.Release()
+			}
+		}()
+	}
+	wg.Wait()
+}

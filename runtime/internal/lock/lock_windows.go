@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// removesOpen: a file can't be removed while it is open.
+const removesOpen = false
+
 // A handle is an open lock file.
 type handle struct {
 	f       *os.File

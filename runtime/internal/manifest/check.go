@@ -55,7 +55,7 @@ func (m *Manifest) checkEntry(e *Entry) error {
 	if err := CheckName(e.Name); err != nil {
 		return err
 	}
-	if strings.HasPrefix(e.Name, Reserved) {
+	if len(e.Name) >= len(Reserved) && strings.EqualFold(e.Name[:len(Reserved)], Reserved) {
 		return fmt.Errorf("names that start with %s are reserved for the extraction", Reserved)
 	}
 	switch e.Mode.Type() {
@@ -119,9 +119,15 @@ func (m *Manifest) checkChunks(e *Entry) error {
 	return nil
 }
 
+// maxName is how long a path may be, in bytes: no system takes longer ones.
+const maxName = 4096
+
 // CheckName refuses a name that is not a clean relative path, that could leave the
 // tree on this system, or that the content hash could not tell from another.
 func CheckName(name string) error {
+	if len(name) > maxName {
+		return fmt.Errorf("a name of %d bytes", len(name))
+	}
 	if name == "." || !fs.ValidPath(name) {
 		return fmt.Errorf("not a clean relative path in UTF-8")
 	}

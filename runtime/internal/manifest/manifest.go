@@ -52,6 +52,9 @@ func IsBytecode(name string) bool {
 // Reserved starts the names at the root of a tree that belong to the extraction.
 const Reserved = ".pyembed-"
 
+// LeaseName is the file at the root of a tree, or of an overlay, that its users lock.
+const LeaseName = Reserved + "lease"
+
 // A Manifest is the content of files.json.
 type Manifest struct {
 	ContentHash string        `json:"contentHash"`

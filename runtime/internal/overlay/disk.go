@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"pyembed.invalid/runtime/internal/basedir"
+	"pyembed.invalid/runtime/internal/manifest"
 )
 
 // A difference is how an overlay on disk is not as it is to be.
@@ -58,7 +59,7 @@ func compare(root string, entries []entry) (*difference, error) {
 			return nil, err
 		}
 		for _, e := range there {
-			if !names[path.Join(name, e.Name())] {
+			if at := path.Join(name, e.Name()); !names[at] && at != manifest.LeaseName {
 				d.extra = append(d.extra, filepath.Join(below(root, name), e.Name()))
 			}
 		}

@@ -43,6 +43,8 @@ import (
 	"time"
 
 	"pyembed.invalid/runtime/internal/basedir"
+	"pyembed.invalid/runtime/internal/lock"
+	"pyembed.invalid/runtime/internal/manifest"
 )
 
 // A Spec says what an overlay is of. Paths are absolute and clean.
@@ -90,6 +92,21 @@ func Ensure(s Spec, places []Place) (string, error) {
 		problems = append(problems, err)
 	}
 	return "", fmt.Errorf("isolated environment of %s: %w", s.Tree, basedir.Tried(problems))
+}
+
+// Hold takes the lease of an overlay, which keeps it from being swept, or makes it anew if
+// it was. There is no lease, nil, where none can be had, as on a read-only file system.
+func Hold(s Spec, places []Place) (root string, lease *lock.Lease, err error) {
+	for range attempts {
+		if root, err = Ensure(s, places); err != nil {
+			return "", nil, err
+		}
+		lease, err = lock.TakeLease(filepath.Join(root, manifest.LeaseName))
+		if err == nil || !errors.Is(err, lock.ErrHeld) && !errors.Is(err, fs.ErrNotExist) {
+			return root, lease, nil
+		}
+	}
+	return "", nil, fmt.Errorf("isolated environment of %s: %s is swept all the time", s.Tree, root)
 }
 
 // Exe is the path of the interpreter in the overlay at root.

@@ -18,6 +18,7 @@ import (
 	"pyembed.invalid/runtime/internal/basedir"
 	bt "pyembed.invalid/runtime/internal/bundletest"
 	"pyembed.invalid/runtime/internal/lock"
+	"pyembed.invalid/runtime/internal/manifest"
 	"pyembed.invalid/runtime/internal/store"
 	"pyembed.invalid/runtime/internal/tree"
 )
@@ -372,4 +373,51 @@ func TestPlantedTree(t *testing.T) {
 // storeOpenHashed is store.OpenHashed with default options.
 func storeOpenHashed(b *tree.Bundle, path string) (*tree.Tree, error) {
 	return store.OpenHashed(context.Background(), b, path, tree.Options{})
+}
+
+// TestOtherUsersFiles: what belongs to another user in a tree is replaced, or the tree is
+// refused, at every level that looks: its owner may change it at any time.
+func TestOtherUsersFiles(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to own files as another user")
+	}
+	const other = 12345
+	bundle, base := bt.Gzip(t, bt.Small()), newBase(t)
+	path := open(t, bundle, base, tree.Options{}).Path()
+	for _, level := range []tree.Level{tree.Stat, tree.Hash} {
+		file := filepath.Join(path, "lib/python3.14/os.py")
+		must(t, os.Lchown(file, other, other))
+		open(t, bundle, base, tree.Options{Level: level})
+		if info, err := os.Lstat(file); err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
+			t.Errorf("level %v: %s stays another user's", level, file)
+		}
+		dir := filepath.Join(path, "lib/python3.14/a")
+		must(t, os.Lchown(dir, other, other))
+		if _, err := tryOpen(context.Background(), bundle, base, tree.Options{Level: level}); !errors.Is(err, basedir.ErrNone) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("level %v: %v", level, err)
+		}
+		must(t, os.Lchown(dir, 0, 0))
+	}
+}
+
+// TestHashWhileCaching: at level hash a tree opens while Python caches bytecode in it.
+func TestHashWhileCaching(t *testing.T) {
+	bundle, base := bt.Gzip(t, bt.Small()), newBase(t)
+	dir := filepath.Join(open(t, bundle, base, tree.Options{}).Path(), "lib/python3.14", manifest.BytecodeDir)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ctx.Err() == nil; i++ {
+			os.Mkdir(dir, 0o755)
+			path := filepath.Join(dir, "m"+strconv.Itoa(i)+".cpython-314.pyc")
+			os.WriteFile(path+".1", nil, 0o644)
+			os.Rename(path+".1", path)
+		}
+	}()
+	for range 50 {
+		open(t, bundle, base, tree.Options{Level: tree.Hash}).Release()
+	}
+	stop()
+	<-done
 }

@@ -12,6 +12,7 @@ import (
 	"pyembed.invalid/runtime/internal/basedir"
 	bt "pyembed.invalid/runtime/internal/bundletest"
 	"pyembed.invalid/runtime/internal/lock"
+	"pyembed.invalid/runtime/internal/manifest"
 	"pyembed.invalid/runtime/internal/store"
 	"pyembed.invalid/runtime/internal/tree"
 )
@@ -54,7 +55,7 @@ const day = 24 * time.Hour
 func TestPrune(t *testing.T) {
 	base := newBase(t)
 	old, young := abandoned(t, base, "old", 10*day), abandoned(t, base, "young", day)
-	must(t, os.MkdirAll(old+".env-0123456789abcdef/bin", 0o755))
+	makeOverlay(t, old+".env-0123456789abcdef")
 	must(t, os.MkdirAll(old+".tmp-0123456789abcdef/lib", 0o755))
 	if removed := prune(t, base, 5*day); !slices.Equal(removed, []string{old}) {
 		t.Errorf("removed %v", removed)
@@ -115,13 +116,17 @@ func TestPruneForeign(t *testing.T) {
 	must(t, os.WriteFile(file, nil, 0o644))
 	link := filepath.Join(base, "python-4444444444444444")
 	must(t, os.Symlink(mine, link))
-	for _, path := range []string{copied, unstamped, bare, other, file, filepath.Join(copied, ".pyembed-stamp")} {
+	locked := filepath.Join(base, "python-5555555555555555.lock")
+	must(t, os.WriteFile(locked, []byte("somebody's"), 0o644))
+	envs := filepath.Join(base, "python-6666666666666666.env-0123456789abcdef")
+	must(t, os.Mkdir(envs, 0o755))
+	for _, path := range []string{copied, unstamped, bare, other, file, locked, envs, filepath.Join(copied, ".pyembed-stamp")} {
 		age(t, path, 100*day)
 	}
 	if removed := prune(t, base, day); !slices.Equal(removed, []string{cached}) {
 		t.Errorf("removed %v", removed)
 	}
-	for _, path := range []string{mine, copied, unstamped, bare, other, file, link} {
+	for _, path := range []string{mine, copied, unstamped, bare, other, file, link, locked, envs} {
 		if _, err := os.Lstat(path); err != nil {
 			t.Error(err)
 		}
@@ -147,17 +152,33 @@ func TestPruneRests(t *testing.T) {
 		t.Errorf("there is %v", left)
 	}
 	overlay := filepath.Join(base, "python-1111111111111111.env-0123456789abcdef")
-	must(t, os.Mkdir(overlay, 0o755))
+	makeOverlay(t, overlay)
 	age(t, killed+".lock", 2*day)
 	prune(t, base, day)
 	if left := entries(t, base); !slices.Equal(left, []string{filepath.Base(overlay)}) {
 		t.Errorf("there is %v", left)
 	}
+	used, err := lock.TakeLease(filepath.Join(overlay, manifest.LeaseName))
+	must(t, err)
 	age(t, overlay, 2*day)
+	prune(t, base, day)
+	if _, err := os.Lstat(overlay); err != nil {
+		t.Errorf("in use: %v", err)
+	}
+	used.Release()
+	age(t, overlay, 2*day)
+	age(t, filepath.Join(base, "python-1111111111111111.lock"), 2*day)
 	prune(t, base, day)
 	if left := entries(t, base); len(left) != 0 {
 		t.Errorf("there is %v", left)
 	}
+}
+
+// makeOverlay makes what looks like an overlay.
+func makeOverlay(t *testing.T, path string) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Join(path, "bin"), 0o755))
+	must(t, os.WriteFile(filepath.Join(path, "pyvenv.cfg"), nil, 0o644))
 }
 
 // TestPruneOverlays: old overlays of a tree that is used now and then go while it is not.
@@ -166,7 +187,7 @@ func TestPruneOverlays(t *testing.T) {
 	tr := open(t, bt.Gzip(t, bt.Small()), base, tree.Options{})
 	old, young := tr.Path()+".env-0123456789abcdef", tr.Path()+".env-fedcba9876543210"
 	for path, ago := range map[string]time.Duration{old: 10 * day, young: time.Hour} {
-		must(t, os.MkdirAll(filepath.Join(path, "bin"), 0o755))
+		makeOverlay(t, path)
 		age(t, path, ago)
 	}
 	prune(t, base, 5*day)

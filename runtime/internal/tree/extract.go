@@ -127,13 +127,18 @@ func (t *Tree) makeTemp() (string, error) {
 // makeTemp makes a directory with a temporary name that begins with start.
 func makeTemp(start string) (string, error) {
 	for {
-		var random [8]byte
-		rand.Read(random[:])
-		dir := start + "tmp-" + hex.EncodeToString(random[:])
+		dir := tempName(start)
 		if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {
 			return dir, err
 		}
 	}
+}
+
+// tempName is a new temporary name that begins with start.
+func tempName(start string) string {
+	var random [8]byte
+	rand.Read(random[:])
+	return start + "tmp-" + hex.EncodeToString(random[:])
 }
 
 // dropTemporaries removes what processes left that died. The lock is held, so nobody

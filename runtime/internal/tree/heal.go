@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"pyembed.invalid/runtime/internal/basedir"
 	"pyembed.invalid/runtime/internal/manifest"
 )
 
@@ -123,8 +124,10 @@ func (t *Tree) replace(ctx context.Context, d *diagnosis, tmp string) error {
 	if err := t.fill(ctx, m, d.files, fresh); err != nil {
 		return err
 	}
-	for _, name := range d.extra {
-		if err := os.RemoveAll(below(t.path, name)); err != nil {
+	for i, name := range d.extra {
+		// At once: Python may be caching bytecode in a directory while it goes.
+		err := rename(below(t.path, name), filepath.Join(tmp, "extra"+strconv.Itoa(i)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -156,7 +159,10 @@ func makeDir(path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case err == nil && info.IsDir():
-		return os.Chmod(path, 0o755)
+		if err := os.Chmod(path, 0o755); err != nil {
+			return err
+		}
+		return basedir.CheckOwn(path, false)
 	case err == nil:
 		if err := os.Remove(path); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"pyembed.invalid/runtime/internal/basedir"
@@ -37,6 +38,7 @@ func (p Pruning) Prune(ctx context.Context, base string) (removed []string, err 
 	if err != nil {
 		return nil, err
 	}
+	running := sync.OnceValue(func() bool { return slices.ContainsFunc(groups, (*group).running) })
 	var problems []error
 	for _, g := range groups {
 		if ctx.Err() != nil || p.Most > 0 && len(removed) == p.Most {
@@ -45,7 +47,7 @@ func (p Pruning) Prune(ctx context.Context, base string) (removed []string, err 
 		if p.Name != "" && g.name() != p.Name {
 			continue
 		}
-		gone, err := p.pruneOne(g)
+		gone, err := p.pruneOne(g, running)
 		if err != nil {
 			problems = append(problems, err)
 		}
@@ -98,8 +100,9 @@ func siblings(base string) ([]*group, error) {
 			g.temporaries = append(g.temporaries, filepath.Join(base, e.Name()))
 		case dir && isOverlay(suffix):
 			g.overlays = append(g.overlays, filepath.Join(base, e.Name()))
-		case e.Type().IsRegular() && suffix == "lock":
-			g.lock = true
+		case suffix == "lock":
+			info, err := e.Info()
+			g.lock = err == nil && info.Mode().IsRegular() && info.Size() == 0
 		}
 	}
 	groups := make([]*group, 0, len(byPath))
@@ -120,8 +123,8 @@ func splitSuffix(name string) (tree, suffix string) {
 }
 
 // pruneOne removes a tree, if it is old and nobody uses it, or what a dead process left of
-// one.
-func (p Pruning) pruneOne(g *group) (bool, error) {
+// one. running tells whether an interpreter in the base is in use.
+func (p Pruning) pruneOne(g *group, running func() bool) (bool, error) {
 	var old bool
 	switch {
 	case g.tree:
@@ -133,7 +136,7 @@ func (p Pruning) pruneOne(g *group) (bool, error) {
 		old = p.allOld(append([]string{g.path + ".lock"}, g.overlays...))
 	}
 	if old {
-		return p.discard(g)
+		return p.discard(g, running)
 	}
 	var problems []error
 	if g.lock && len(g.temporaries) > 0 {
@@ -210,37 +213,114 @@ func (p Pruning) dropOverlays(g *group) error {
 	}
 	var problems []error
 	for _, path := range old {
-		problems = append(problems, os.RemoveAll(path))
+		_, err := dropOverlay(path)
+		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
 }
 
 // discard removes the group's tree and all that belongs to it, if it is a tree of ours
-// that nobody uses.
-func (p Pruning) discard(g *group) (bool, error) {
-	var s *stamp
-	if g.tree {
-		if s = readStamp(g.path); s == nil || !strings.HasSuffix(g.path, "-"+s.identity[:16]) {
-			return false, nil
-		}
+// that nobody uses, or what is there without a tree.
+func (p Pruning) discard(g *group, running func() bool) (bool, error) {
+	if !g.tree {
+		return false, g.dropRests()
+	}
+	s := readStamp(g.path)
+	if s == nil || !strings.HasSuffix(g.path, "-"+s.identity[:16]) {
+		return false, nil
+	}
+	// A child that outlives its parent may be using packages: that can't be told of them.
+	if !s.interpreter() && running() {
+		return false, nil
 	}
 	held, err := seize(g.path+".lock", leaseOf(g.path))
 	if err != nil {
 		return false, unlessInUse(err)
 	}
-	if s != nil {
-		if foreign := s.foreign(g.path); foreign != "" {
-			p.Logger.Debug("pyembed: not pruned", "tree", g.path, "foreign", foreign)
-			held.release()
-			return false, nil
-		}
-		if !p.old(g.path) || executing(g.path, s.executables()) {
-			held.release()
-			return false, nil
-		}
+	if foreign := s.foreign(g.path); foreign != "" {
+		p.Logger.Debug("pyembed: not pruned", "tree", g.path, "foreign", foreign)
+		held.release()
+		return false, nil
 	}
-	gone, err := removeAll(g.path, held)
-	return gone && g.tree, err
+	if !p.old(g.path) || executing(g.path, s.executables()) {
+		held.release()
+		return false, nil
+	}
+	return removeAll(g.path, held)
+}
+
+// dropRests removes what is there without a tree: what killed processes left, overlays of
+// a tree that lies elsewhere, unless somebody uses them, and the lock.
+func (g *group) dropRests() error {
+	held, err := seize(g.path+".lock", leaseOf(g.path))
+	if err != nil {
+		return unlessInUse(err)
+	}
+	if _, err := os.Lstat(g.path); !errors.Is(err, fs.ErrNotExist) {
+		held.release()
+		return err // it was extracted since the listing
+	}
+	var problems []error
+	left := false
+	for _, path := range g.overlays {
+		gone, err := dropOverlay(path)
+		problems = append(problems, err)
+		left = left || !gone
+	}
+	for _, path := range g.temporaries {
+		problems = append(problems, os.RemoveAll(path))
+	}
+	if err := errors.Join(problems...); left || err != nil {
+		held.release()
+		return err
+	}
+	held.remove()
+	return nil
+}
+
+// dropOverlay removes an overlay unless somebody has its lease.
+func dropOverlay(path string) (gone bool, err error) {
+	if info, err := os.Lstat(filepath.Join(path, "pyvenv.cfg")); err != nil || !info.Mode().IsRegular() {
+		return false, nil // it is not ours
+	}
+	l, err := lock.Try(leaseOf(path), lock.Exclusive)
+	if err != nil {
+		return false, unlessInUse(err)
+	}
+	if !renamesOpen {
+		l.Unlock()
+	}
+	dir, name := filepath.Split(path)
+	tree, _ := splitSuffix(name)
+	trash := tempName(dir + tree + ".")
+	err = rename(path, trash)
+	if renamesOpen {
+		l.Unlock()
+	}
+	if err != nil {
+		return false, unlessInUse(err)
+	}
+	return true, os.RemoveAll(trash)
+}
+
+// running reports whether the group's tree has an interpreter that is in use, or that
+// may be.
+func (g *group) running() bool {
+	s := readStamp(g.path)
+	if s == nil || !s.interpreter() {
+		return false
+	}
+	held, err := seize(g.path+".lock", leaseOf(g.path))
+	if err != nil {
+		return true
+	}
+	defer held.release()
+	return executing(g.path, s.executables())
+}
+
+// interpreter reports whether the tree is a Python.
+func (s *stamp) interpreter() bool {
+	return slices.ContainsFunc(s.index, func(e stamped) bool { return e.name == "bin/python3" || e.name == "python.exe" })
 }
 
 // executables lists the files of the stamp that may be executed.

@@ -4,6 +4,7 @@ package tree
 
 import (
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +14,7 @@ import (
 type statter struct {
 	root string
 	fd   int
+	euid uint32
 }
 
 // newStatter opens root.
@@ -25,7 +27,7 @@ func newStatter(root string) (*statter, error) {
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: root, Err: err}
 		}
-		return &statter{root: root, fd: fd}, nil
+		return &statter{root: root, fd: fd, euid: uint32(os.Geteuid())}, nil
 	}
 }
 
@@ -46,6 +48,9 @@ func (s *statter) lstat(name string) (record, error) {
 		break
 	}
 	r := record{kind: '?', mode: uint32(st.Mode), size: int64(st.Size), mtime: st.Mtim.Nano()}
+	if st.Uid != 0 && st.Uid != s.euid {
+		return r, nil // whatever it is, its owner may change it
+	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		r.kind = 'd'

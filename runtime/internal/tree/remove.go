@@ -33,8 +33,8 @@ func (t *Tree) Remove() (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if there, err := t.there(); !there && err == nil {
-		return true, nil
+	if there, err := t.there(); !there || err != nil {
+		return err == nil, err
 	}
 	held, err := seize(t.lockPath(), leaseOf(t.path))
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -68,20 +68,18 @@ func (p *plan) executables() []string {
 // locks, which are held: all at once for everybody who looks, as it is first renamed to
 // a temporary name. gone is false if somebody turns out to use it.
 func removeAll(path string, held *seized) (gone bool, err error) {
-	trash, err := makeTemp(path + ".")
-	if err != nil {
-		held.release()
-		return false, err
-	}
 	held.letRename()
-	if err := rename(path, filepath.Join(trash, "tree")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		os.Remove(trash)
+	// No directory is made for it: there may be no room for one.
+	if err := rename(path, tempName(path+".")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		held.release()
 		return false, unlessInUse(err)
 	}
-	err = removeBeside(path)
+	if err := removeBeside(path); err != nil {
+		held.release() // by its lock a sweep finds what is left
+		return true, err
+	}
 	held.remove()
-	return true, err
+	return true, nil
 }
 
 // removeBeside removes what lies beside a tree that is gone: overlays, and what is or

@@ -121,8 +121,8 @@ func place(err error) error {
 // lockPath is where the tree's lock lies.
 func (t *Tree) lockPath() string { return t.Beside("lock") }
 
-// leaseOf is where the lease of the tree at path lies.
-func leaseOf(path string) string { return filepath.Join(path, manifest.Reserved+"lease") }
+// leaseOf is where the lease of the tree or overlay at path lies.
+func leaseOf(path string) string { return filepath.Join(path, manifest.LeaseName) }
 
 // Beside is the path of something that belongs to the tree but is not part of it.
 func (t *Tree) Beside(what string) string {
@@ -138,8 +138,11 @@ func (t *Tree) warm(ctx context.Context) (bool, error) {
 	if !there || err != nil {
 		return false, err
 	}
-	if err := t.takeLease(); errors.Is(err, lock.ErrHeld) {
-		return false, nil // it is being removed
+	switch err := t.takeLease(); {
+	case errors.Is(err, lock.ErrHeld), errors.Is(err, fs.ErrNotExist):
+		return false, nil // it is being removed, or was just now: another may appear
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return false, err // the tree must not be used without one for want of a descriptor
 	}
 	return t.right(ctx)
 }
