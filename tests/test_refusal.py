@@ -212,9 +212,11 @@ def test_constraints_count() -> None:
 
 
 def test_version_that_has_no_wheel_while_others_have() -> None:
-    """A pin that no wheel meets is told which versions have one, on both sides."""
+    """A pin that no wheel meets is told of the next newer version with one, or else of the newest."""
     files = [wheel("1"), wheel("3"), wheel("4"), "2-cp314-cp314-win_arm64.whl", wheel("5b1"), wheel("2.1", yanked=True)]
-    assert refused("a==2", *files) == ("its wheels are for Windows arm64", ("ask for a 1 or 3", LEAVE))
+    assert refused("a==2", *files) == ("its wheels are for Windows arm64", ("ask for a 3", LEAVE))
+    older = [wheel("0.0.1"), wheel("1"), "2-cp314-cp314-win_arm64.whl"]
+    assert refused("a==2", *older) == ("its wheels are for Windows arm64", ("ask for a 1", LEAVE))
 
 
 def test_cheapest_remedies_come_first_and_are_few() -> None:

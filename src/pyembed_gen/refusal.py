@@ -239,12 +239,14 @@ class _Case:
             yield _Way(reason, f"give --allow-sdist {self.name}, which builds it if it is pure Python")
 
     def _other_versions(self) -> Iterator[_Way]:
-        """Versions that are not asked for."""
+        """Versions that are not asked for: the next newer one, or else the newest."""
         others = [file for file in self.files if not file.yanked and not file.version.is_prerelease]
         versions = [file.version for file in self._fitting.among(others) if not self._is_asked_for(file)]
-        if versions:
-            near = _nearest(versions, [file.version for file in self._matching])
-            yield _Way("", f"ask for {self.name} {_or(near)}")
+        newest = max(file.version for file in self._matching)
+        if newer := [version for version in versions if version > newest]:
+            yield _Way("", f"ask for {self.name} {min(newer)}")
+        elif versions:
+            yield _Way("", f"ask for {self.name} {max(versions)}")
 
     def _pythons(self) -> Iterator[_Way]:
         lines = [line_of(version) for version, target in self._retargeted() if _Fitting(target).among(self._usable)]
