@@ -127,6 +127,8 @@ def read(
 ) -> Resolution:
     """Read a lock back as what it was written from; ``inputs`` is the :func:`digest` of what is asked for now.
 
+    Only URLs have lost what is secret, and specifiers of Requires-Python may stand in another order.
+
     Raises PipError, which says to lock anew, for a file that is no lock of this program, for one of another target
     or of other requirements, and for one that is not their closure or has a wheel that does not fit.
     """

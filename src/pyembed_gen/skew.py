@@ -16,7 +16,7 @@ from pyembed_gen.resolution import Item, Resolution
 __all__ = ["Row", "Skew", "SkewError", "check", "compare"]
 
 _DECISION = "it is a decision, since an older version may lack security fixes"
-_NAMED = 3  # packages in a line; the table has all
+_NAMED = 3  # packages in a message; the table has all
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +85,18 @@ def check(resolutions: Sequence[Resolution], *, allow: bool = False) -> tuple[Sk
     skews = compare(resolutions)
     if skews and not allow:
         names = sorted({row.name for skew in skews for row in skew.rows})
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         lines = sorted({line for skew in skews for line in skew.constraints})
         remedy = "accept it with --allow-skew"
         if lines:
-            remedy = f"put {', '.join(lines)} into a constraints file (-c FILE; {_DECISION}), or {remedy}"
-        raise SkewError(
-            f"comparing the platforms: they would get different versions of {', '.join(names[:_NAMED])}{more}",
-            hint=remedy,
-            skews=skews,
-        )
+            remedy = f"put {_listed(lines)} into a constraints file (-c FILE; {_DECISION}), or {remedy}"
+        message = f"comparing the platforms: they would get different versions of {_listed(names)}"
+        raise SkewError(message, hint=remedy, skews=skews)
     return skews
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
+    return f"{', '.join(words[:_NAMED])}{more}"
 
 
 def _skew(line: str, resolutions: Sequence[Resolution]) -> Skew:
