@@ -77,7 +77,7 @@ func (c Candidate) prepare() (string, error) {
 
 // prepareAs is prepare on behalf of the judge's user.
 func (c Candidate) prepareAs(j *judge) (string, error) {
-	names := strings.FieldsFunc(filepath.Clean(c.Path), func(r rune) bool { return r == filepath.Separator })
+	names := elements(c.Path)
 	w := &walk{judge: j, c: c, rest: names, named: len(names)}
 	path, err := w.run()
 	if err != nil {
@@ -87,6 +87,19 @@ func (c Candidate) prepareAs(j *judge) (string, error) {
 		return "", err
 	}
 	return path, nil
+}
+
+// elements are the names in a path. strings.FieldsFunc would do, but its first call costs
+// a process as much as all the system calls of a walk.
+func elements(path string) []string {
+	names := make([]string, 0, 1+strings.Count(path, "/"))
+	for rest, more := path, true; more; {
+		var name string
+		if name, rest, more = strings.Cut(rest, "/"); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // run goes to the end of the path and judges what is there.
@@ -228,8 +241,7 @@ func (w *walk) follow(path string, e entry) error {
 		w.dirs = w.dirs[:1]
 	}
 	w.pass()
-	names := strings.FieldsFunc(target, func(r rune) bool { return r == filepath.Separator })
-	w.rest = append(names, w.rest...)
+	w.rest = append(elements(target), w.rest...)
 	return nil
 }
 

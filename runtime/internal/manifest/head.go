@@ -9,8 +9,8 @@ import (
 	"io/fs"
 )
 
-// headSize is enough for every key that pyembed-gen writes before the files.
-const headSize = 4096
+// headSize is enough for the keys that a Head has, which both generators write first.
+const headSize = 256
 
 // A Head is what is read from the start of a files.json, without parsing it all.
 type Head struct {
