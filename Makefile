@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 p
 	&& echo $$p && break; done)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GO_MODULES := runtime examples/hello examples/jinja2
+GO_SOURCES := $(GO_MODULES) bench/runtime tests/e2e/programs tests/e2e/isolation .github/smoke
 FUZZTIME ?= 10s
 FUZZ := manifest.FuzzManifest tree.FuzzStamp tree.FuzzExtract
 BIN := .venv/bin
@@ -48,7 +49,7 @@ lint-python: .venv/tools
 	$(BIN)/mypy
 
 lint-go:
-	@test -z "$$(gofmt -l $(GO_MODULES))" || { gofmt -l $(GO_MODULES); echo "run gofmt -w on these"; exit 1; }
+	@test -z "$$(gofmt -l $(GO_SOURCES))" || { gofmt -l $(GO_SOURCES); echo "run gofmt -w on these"; exit 1; }
 	cd runtime && go vet ./... && go run $(STATICCHECK) ./...
 	cd runtime && for target in windows/amd64 darwin/arm64 freebsd/amd64 android/arm64; do \
 		GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go vet ./... || exit 1; done
