@@ -1,5 +1,6 @@
 """Locks: what is written is read back, stays the same, holds no secret, and is refused where it does not fit."""
 
+import errno
 import os
 import tomllib
 from collections.abc import Callable
@@ -213,6 +214,22 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="Is a directory"):
         locked(tmp_path)
     assert {one.name for one in tmp_path.glob("*pylock*")} == {"pylock.linux-amd64.toml"}
+
+
+def test_lock_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up leaves the lock that was there, and no part of the new one."""
+    path = locked(tmp_path)
+    written = Path.write_bytes
+
+    def write_half(self: Path, data: bytes) -> int:
+        written(self, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(WriteError, match=os.strerror(errno.ENOSPC)):
+        locked(tmp_path, item("other", "1"))
+    assert path.read_text() == TEXT
+    assert {one.name for one in tmp_path.glob("*pylock*")} == {path.name}
 
 
 def test_digest_is_of_what_is_asked_for(tmp_path: Path) -> None:
