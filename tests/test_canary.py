@@ -13,6 +13,7 @@ import pytest
 from packaging.tags import Tag, sys_tags
 from packaging.utils import parse_wheel_filename
 
+from index import dist
 from pipping import LINUX, ROWS, WINDOWS, Bench, pipping
 from pyembed_gen import canary, resolve
 from pyembed_gen.errors import PipError
@@ -134,8 +135,14 @@ def test_a_machine_that_is_the_target(bench: Bench) -> None:
     assert not canary._foreign_pythons(HOST, HOST.tags)
 
 
-def test_a_wrong_answer_is_no_resolution(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("options", "took"), [(("--python-version=3.14.9",), "pyembed-canary"), (("--frobnicate",), "nothing")]
+)
+def test_a_wrong_answer_is_no_resolution(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], took: str
+) -> None:
     """The whole way: tags that pip does not get end in an error, whatever the resolution was."""
-    monkeypatch.setattr(Target, "options", ("--python-version=3.14.9",))
-    with pytest.raises(PipError, match="steering pip"):
+    bench.index.add(dist("anything"))
+    monkeypatch.setattr(Target, "options", options)
+    with pytest.raises(PipError, match=f"steering pip 26.3 for linux/amd64.* it took {took}"):
         bench.resolve("anything")

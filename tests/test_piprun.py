@@ -281,3 +281,12 @@ def test_what_runs_inside_needs_no_package(tmp_path: Path) -> None:
     copy = shutil.copy(pip_inside.__file__, tmp_path / "alone.py")
     done = subprocess.run([sys.executable, "-I", copy, "gone", "proof"], cwd=tmp_path, capture_output=True, check=False)
     assert b"FileNotFoundError" in done.stderr
+
+
+def test_what_may_be_started() -> None:
+    """The rule itself, which no coverage sees at work: a tracer is off in audit hooks."""
+    pip_inside.guard("open", ("git",))
+    pip_inside.guard("subprocess.Popen", ("/usr/bin/keyring", [], None, None))
+    for event, program in (("subprocess.Popen", "/usr/bin/git"), ("os.system", b"keyring"), ("os.exec", "keyring")):
+        with pytest.raises(PermissionError, match="pyembed-gen: pip may not run"):
+            pip_inside.guard(event, (program,))

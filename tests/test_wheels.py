@@ -174,6 +174,23 @@ def test_a_broken_download(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
     assert bench.log.ended == ["failed"]
 
 
+def test_a_server_in_trouble(bench: Bench) -> None:
+    """Its answer is told."""
+    bench.index.faults[f"/files/{PURE.filename}"] = Reply(status=503)
+    with pytest.raises(PipError, match=r"^fetching .*: too many 503 error responses; check the URL of the index"):
+        bench.fetch([resolution(item(bench, PURE))])
+
+
+def test_a_slow_download_is_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry is a piece of news."""
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    monkeypatch.setenv("PIP_TIMEOUT", "0.1")
+    bench.index.faults[f"/files/{PURE.filename}"] = Reply(delay=0.5)
+    with pytest.raises(PipError, match=r"^fetching "):
+        bench.fetch([resolution(item(bench, PURE))])
+    assert any("Retrying" in note for note in bench.log.notes)
+
+
 def test_a_cache_that_cannot_be_written(bench: Bench) -> None:
     """That is an error of writing."""
     (bench.folder / "cache").write_text("a file")

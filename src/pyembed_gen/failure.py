@@ -102,8 +102,12 @@ def read(outcome: Outcome, target: Target) -> PipFailure:
                 failure = PipFailure(kind, requirement, target, explain(match, lines[number:]), lines)
                 return _unreachable(failure, outcome) if kind == "missing" else failure
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    last = (errors or lines or ("pip said nothing",))[-1]
-    return PipFailure("pip", "", target, last.strip(), lines)
+    last = (errors or lines or ("pip said nothing",))[-1].strip()
+    if last == _CRASHED:  # a traceback follows, which ends with what went wrong
+        last = lines[-1].strip()
+        if answer := _ANSWER.search(last):
+            return PipFailure("index", "", target, answer[0], lines)
+    return PipFailure("pip", "", target, last, lines)
 
 
 def _unreachable(failure: PipFailure, outcome: Outcome) -> PipFailure:
@@ -174,6 +178,7 @@ def _built(match: re.Match[str], lines: Sequence[str]) -> str:
 
 
 _SHOWN = 5
+_CRASHED = "Exception:"
 _SUM = re.compile(r"^\s+(Expected \w+|Got)\s+[0-9a-f]{32,}$")
 _MISSING = (
     r"^ERROR: Could not find a (?:final )?version that satisfies the requirement (?P<requirement>.*) "

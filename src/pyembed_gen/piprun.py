@@ -25,7 +25,7 @@ from pyembed_gen.errors import PipError
 from pyembed_gen.target import Target
 from pyembed_gen.url import shown
 
-__all__ = ["VERSION", "Command", "Outcome", "Pip"]
+__all__ = ["VERSION", "Command", "Outcome", "Pip", "warning"]
 
 VERSION = "26.3"
 """The pip whose insides are known. pyproject.toml asks for exactly this one."""
@@ -152,6 +152,12 @@ class Pip:
                 raise PipError(f"running pip with {sys.executable} in {cwd}: {error.strerror or error}") from error
             self._running.add(process)
             return process
+
+
+def warning(line: str) -> str:
+    """Return what a line of pip warns of, empty if it does not warn."""
+    before, _, text = line.partition("WARNING: ")
+    return "" if before.strip() else text
 
 
 def _location() -> Path:

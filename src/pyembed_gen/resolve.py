@@ -24,7 +24,7 @@ from packaging.version import InvalidVersion, Version
 from pyembed_gen import canary, failure
 from pyembed_gen.errors import PipError
 from pyembed_gen.failure import PipFailure, ResolveError
-from pyembed_gen.piprun import VERSION, Command, Pip
+from pyembed_gen.piprun import VERSION, Command, Pip, warning
 from pyembed_gen.progress import Progress
 from pyembed_gen.requirements import Requirements, read
 from pyembed_gen.resolution import Item, Resolution
@@ -84,7 +84,9 @@ def resolve(
 ) -> tuple[Resolution, ...]:
     """Return what satisfies the requirements for each target, in their order.
 
-    ``folder`` is for temporary files. ``jobs`` is how many pips run at once; 0: as many as there are processors.
+    ``folder`` is for temporary files. ``jobs`` is how many pips run at once; 0: as many as there are processors. An
+    error other than ResolveError stops ``pip`` for good.
+
     Raises PipError for requirements that cannot be read or cannot be wheels and for a pip that cannot be steered, and
     ResolveError, which has all targets that fail, if for some there is no solution.
     """
@@ -121,8 +123,8 @@ class _Question:
         def watch(line: str) -> None:
             if line.startswith(("Collecting ", "Processing ")):
                 task.advance(1)
-            elif line.startswith("WARNING: "):
-                self.progress.note(f"pip for {target.label}: {line.removeprefix('WARNING: ')}")
+            elif text := warning(line):
+                self.progress.note(f"pip for {target.label}: {text}")
 
         try:
             with TemporaryDirectory(prefix="canary-", dir=self.folder, ignore_cleanup_errors=True) as name:

@@ -25,7 +25,7 @@ from pyembed_gen.download import hash_file
 from pyembed_gen.errors import PipError
 from pyembed_gen.failure import PipFailure
 from pyembed_gen.filelock import exclusive
-from pyembed_gen.piprun import Command, Pip
+from pyembed_gen.piprun import Command, Pip, warning
 from pyembed_gen.progress import Progress
 from pyembed_gen.requirements import Requirements, read
 from pyembed_gen.resolution import Item, Resolution
@@ -172,8 +172,8 @@ class _Store:
         def watch(line: str) -> None:
             if line.startswith(("  Downloading ", "  Using cached ")):
                 task.advance(1)
-            elif line.startswith("WARNING: "):
-                self.progress.note(f"pip for {target.label}: {line.removeprefix('WARNING: ')}")
+            elif text := warning(line):
+                self.progress.note(f"pip for {target.label}: {text}")
 
         ended = "failed"
         try:
