@@ -43,6 +43,7 @@ type config struct {
 	line     *string
 	logger   *slog.Logger
 	progress func(done, total int64)
+	noSweep  bool
 }
 
 // String is the level's name, as in $PYEMBED_VERIFY.
@@ -142,7 +143,7 @@ func Open(ctx context.Context, data fs.FS, opts ...Option) (*EmbeddedPython, err
 
 // treeOptions are the options for a tree that c and the environment ask for.
 func (c *config) treeOptions() (tree.Options, error) {
-	opt := tree.Options{Logger: c.logger}
+	opt := tree.Options{Logger: c.logger, NoSweep: c.noSweep}
 	if c.level == nil {
 		var err error
 		opt.Level, err = tree.LevelFromEnv(os.Getenv)

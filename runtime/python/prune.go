@@ -7,6 +7,11 @@ import (
 	"pyembed.invalid/runtime/internal/store"
 )
 
+// WithoutSweep keeps Open from removing what was not used for a week, see Prune.
+func WithoutSweep() Option {
+	return func(c *config) { c.noSweep = true }
+}
+
 // Prune removes what was extracted below the directories that Open uses, or below
 // WithCacheDir's, and was not used for olderThan, give or take a day: interpreters,
 // packages and scripts. It also removes what killed processes left behind. It returns the

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pyembed.invalid/runtime/python"
 )
@@ -36,5 +37,31 @@ func TestPrune(t *testing.T) {
 		if strings.Contains(log.String(), path) == used {
 			t.Errorf("used %v: the logger has %s", used, log.String())
 		}
+	}
+}
+
+// TestSweep: an extraction removes what was not used for long, unless it is told not to.
+func TestSweep(t *testing.T) {
+	cache := filepath.Join(t.TempDir(), "cache")
+	openAs := func(name string, opts ...python.Option) string {
+		ep, err := python.Open(context.Background(), fake(t), append(opts, python.WithName(name), python.WithCacheDir(cache))...)
+		must(t, err)
+		path := ep.GetExtractedPath()
+		// As its process ends: the lease goes, the tree stays.
+		must(t, os.Rename(path, path+"-aside"))
+		must(t, ep.Cleanup())
+		must(t, os.Rename(path+"-aside", path))
+		return path
+	}
+	old := openAs("old")
+	then := time.Now().Add(-30 * 24 * time.Hour)
+	must(t, os.Chtimes(filepath.Join(old, ".pyembed-lease"), then, then))
+	openAs("one", python.WithoutSweep())
+	if _, err := os.Lstat(old); err != nil {
+		t.Error(err)
+	}
+	openAs("two")
+	if _, err := os.Lstat(old); err == nil {
+		t.Error("it is still there")
 	}
 }
