@@ -434,6 +434,7 @@ def test_exit_codes_are_the_documented_ones() -> None:
         "FetchError": 3,
         "ArchiveError": 4,
         "WriteError": 5,
+        "PipError": 6,
     }
     assert shutil.which("pyembed-gen", path=Path(sys.executable).parent)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,8 +22,12 @@ from pyembed_gen.cache import Cache
 from pyembed_gen.download import Policy
 from pyembed_gen.errors import ArchiveError, PyembedError, UsageError, WriteError
 from pyembed_gen.pipeline import Preview, Result, Settings
-from pyembed_gen.plan import Request
+from pyembed_gen.plan import Job, Request
 from pyembed_gen.terminal import human_bytes
+
+if TYPE_CHECKING:
+    from pyembed_gen import packages
+    from pyembed_gen.packages import Package
 
 __all__ = ["main"]
 
@@ -34,7 +38,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 done, 2 usage or matrix, 3 fetch, 4 archive or manifest, 5 write, 130 interrupted. A bug raises.
+    0 done, 2 usage or matrix, 3 fetch, 4 archive or manifest, 5 write, 6 pip, 130 interrupted. A bug raises.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_missing_streams()
@@ -135,38 +139,21 @@ _WATCHING = _options(
         "-v", "--verbose", count=True, help="Say what each rule drops; twice, with --dry-run: each file that it drops."
     ),
 )
-_GENERATE = _options(
-    click.option(
-        "--only-platforms",
-        "platforms",
-        multiple=True,
-        metavar="LIST",
-        help="goos/goarch[/variant], comma separated or repeated.  [default: all in matrix.toml]",
-    ),
-    click.option(
-        "--python",
-        "pythons",
-        multiple=True,
-        metavar="VERSION",
-        help="3.14 or 3.14.9, repeatable.  [default: the line in PRIMARY_PYTHON]",
-    ),
-    click.option("--pbs", default="", metavar="TAG", help="python-build-standalone release, such as 20261021."),
-    click.option(
-        "--source",
-        default="pbs",
-        show_default=True,
-        metavar="SOURCE",
-        help="pbs, host (the CPython that runs this command), an archive, or a folder with an unpacked one.",
-    ),
-    click.option(
-        "--mirror",
-        envvar="PYEMBED_MIRROR",
-        default="",
-        metavar="URL",
-        help="URL (https, http, file) or folder with <tag>/<asset> and <tag>/SHA256SUMS.  [env: PYEMBED_MIRROR]",
-    ),
-    click.option("--offline", is_flag=True, help="Use only the cache and file: URLs."),
-    click.option("--insecure", is_flag=True, help="Take an archive that no lock and no release has a sum for."),
+_ONLY_PLATFORMS = click.option(
+    "--only-platforms",
+    "platforms",
+    multiple=True,
+    metavar="LIST",
+    help="goos/goarch[/variant], comma separated or repeated.  [default: all in matrix.toml]",
+)
+_PYTHON = click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="VERSION",
+    help="3.14 or 3.14.9, repeatable.  [default: the line in PRIMARY_PYTHON]",
+)
+_OUTPUT = _options(
     click.option(
         "--out",
         type=_PATH,
@@ -184,6 +171,52 @@ _GENERATE = _options(
     _JSON,
     _WATCHING,
     _DEBUG,
+)
+_GENERATE = _options(
+    _ONLY_PLATFORMS,
+    _PYTHON,
+    click.option("--pbs", default="", metavar="TAG", help="python-build-standalone release, such as 20261021."),
+    click.option(
+        "--source",
+        default="pbs",
+        show_default=True,
+        metavar="SOURCE",
+        help="pbs, host (the CPython that runs this command), an archive, or a folder with an unpacked one.",
+    ),
+    click.option(
+        "--mirror",
+        envvar="PYEMBED_MIRROR",
+        default="",
+        metavar="URL",
+        help="URL (https, http, file) or folder with <tag>/<asset> and <tag>/SHA256SUMS.  [env: PYEMBED_MIRROR]",
+    ),
+    click.option("--offline", is_flag=True, help="Use only the cache and file: URLs."),
+    click.option("--insecure", is_flag=True, help="Take an archive that no lock and no release has a sum for."),
+    _OUTPUT,
+)
+_PIP = _options(
+    click.argument("strings", nargs=-1, metavar="[REQUIREMENT]..."),
+    click.option(
+        "-r", "--requirement", "files", multiple=True, metavar="FILE", help="Requirement file, or its URL; repeatable."
+    ),
+    click.option(
+        "-c", "--constraint", "constraints", multiple=True, metavar="FILE", help="Constraint file, or its URL."
+    ),
+    _ONLY_PLATFORMS,
+    _PYTHON,
+    click.option("--glibc", metavar="VERSION", help="Oldest glibc of Linux that wheels may need, such as 2.28."),
+    click.option("--macos", metavar="VERSION", help="Oldest macOS that wheels may need, such as 12.0."),
+    click.option("-i", "--index-url", default="", metavar="URL", help="As for pip."),
+    click.option("--extra-index-url", "extra_index_urls", multiple=True, metavar="URL", help="As for pip."),
+    click.option("-f", "--find-links", multiple=True, metavar="PLACE", help="As for pip: a folder or page of wheels."),
+    click.option("--no-index", is_flag=True, help="As for pip: look only at --find-links."),
+    click.option("--trusted-host", "trusted_hosts", multiple=True, metavar="HOST", help="As for pip."),
+    click.option("--pre", is_flag=True, help="As for pip: take pre-releases too."),
+    click.option("--require-hashes", is_flag=True, help="As for pip: every requirement must have a hash."),
+    click.option("--allow-skew", is_flag=True, help="Let platforms get different versions of a package."),
+    click.option("--upgrade", is_flag=True, help="Ask the index again, even if nothing has changed here."),
+    click.option("--offline", is_flag=True, help="Use only the cache and wheels on this machine."),
+    _OUTPUT,
 )
 
 
@@ -228,7 +261,7 @@ def generate(
         pythons=_split(pythons, "--python"),
         pbs=pbs,
         mirror=mirror,
-        out=out or (Path("data") if os.environ.get("GOPACKAGE") else None),
+        out=_out(out),
         package=package,
         codec=codec or "",
         level=level,
@@ -253,6 +286,103 @@ def generate(
         _print_previews(previews, common)
     else:
         _print_results(results, seconds, common)
+
+
+@cli.command()
+@_PIP
+def pip(
+    strings: tuple[str, ...],
+    files: tuple[str, ...],
+    constraints: tuple[str, ...],
+    platforms: tuple[str, ...],
+    pythons: tuple[str, ...],
+    glibc: str | None,
+    macos: str | None,
+    index_url: str,
+    extra_index_urls: tuple[str, ...],
+    find_links: tuple[str, ...],
+    no_index: bool,
+    trusted_hosts: tuple[str, ...],
+    pre: bool,
+    require_hashes: bool,
+    allow_skew: bool,
+    upgrade: bool,
+    offline: bool,
+    out: Path | None,
+    package: str,
+    codec: str | None,
+    level: int | None,
+    config: Path | None,
+    cache_dir: Path | None,
+    jobs: int | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+    debug: bool,
+) -> None:
+    """Make bundles of pip packages and their Go stubs.
+
+    Wheels are chosen for each platform as pip would choose them there, whatever machine this is.
+    """
+    from pyembed_gen import packages  # noqa: PLC0415
+    from pyembed_gen.requirements import Requirements  # noqa: PLC0415
+    from pyembed_gen.resolve import Options  # noqa: PLC0415
+    from pyembed_gen.skew import SkewError  # noqa: PLC0415
+
+    del debug
+    if not (strings or files):
+        raise UsageError("pip: there is nothing to pack", hint="name packages, or a file of them: -r requirements.txt")
+    common = _Common(config, cache_dir, quiet, verbose, as_json)
+    floors = {"glibc": glibc, "macos": macos}
+    request = packages.Request(
+        bundles=Request(
+            platforms=_split(platforms, "--only-platforms"),
+            pythons=_split(pythons, "--python"),
+            out=_out(out),
+            package=package,
+            codec=codec or "",
+            level=level,
+        ),
+        requirements=Requirements(strings, files, constraints),
+        options=Options(
+            index_url=index_url,
+            extra_index_urls=extra_index_urls,
+            find_links=find_links,
+            no_index=no_index,
+            trusted_hosts=trusted_hosts,
+            pre=pre,
+            require_hashes=require_hashes,
+        ),
+        floors={library: floor for library, floor in floors.items() if floor is not None},
+        allow_skew=allow_skew,
+        upgrade=upgrade,
+    )
+    settings = Settings(
+        cache=common.cache,
+        policy=Policy.from_environ(os.environ),
+        jobs=jobs or _processors(),
+        offline=offline,
+        force=force,
+    )
+    matrix = common.matrix()
+    since = time.monotonic()
+    try:
+        with terminal.watching(quiet=quiet) as progress:
+            if dry_run:
+                previews = packages.preview(matrix, request, settings, progress)
+            else:
+                results = packages.generate(matrix, request, settings, progress)
+    except SkewError as error:
+        for table in error.skews:
+            click.echo(table.text(), err=True)
+        raise
+    if dry_run:
+        _print_packages(previews, common)
+    else:
+        listed = {result.job: packages.packages_of(result.manifest) for result in results}
+        _print_results(results, time.monotonic() - since, common, listed)
 
 
 @cli.command()
@@ -418,6 +548,11 @@ def _split(values: Sequence[str], option: str) -> tuple[str, ...]:
     return parts
 
 
+def _out(out: Path | None) -> Path | None:
+    """Return where bundles go, None if the matrix says so: under `go generate` it has no say."""
+    return out or (Path("data") if os.environ.get("GOPACKAGE") else None)
+
+
 def _processors() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -432,12 +567,20 @@ def _print_removed(removed: cache_.Removed) -> None:
     click.echo(f"removed {removed.files} files, {human_bytes(removed.bytes)}{busy}")
 
 
-def _print_results(results: Sequence[Result], seconds: float, common: _Common) -> None:
+def _print_results(
+    results: Sequence[Result],
+    seconds: float,
+    common: _Common,
+    packages: "Mapping[Job, Sequence[Package]] | None" = None,
+) -> None:
+    """Print results; ``packages`` are those of each job, if there are any."""
+    listed = packages or {}
     if common.as_json:
-        _print_json({"bundles": [_result_values(result) for result in results], "seconds": round(seconds, 3)})
+        bundles = [{**_result_values(result), **_package_values(listed.get(result.job))} for result in results]
+        _print_json({"bundles": bundles, "seconds": round(seconds, 3)})
     elif not common.quiet:
         for result in results:
-            click.echo(_result_line(result))
+            click.echo(_result_line(result, listed.get(result.job)))
             if common.verbose:
                 _print_dropped({rule: (files, size) for rule, files, size in result.manifest.dropped})
         if len(results) > 1:
@@ -468,14 +611,41 @@ def _result_values(result: Result) -> dict[str, Any]:
     }
 
 
-def _result_line(result: Result) -> str:
+def _package_values(packages: "Sequence[Package] | None") -> dict[str, Any]:
+    if packages is None:
+        return {}
+    return {"packages": [{"name": each.name, "version": each.version} for each in packages]}
+
+
+def _result_line(result: Result, packages: "Sequence[Package] | None" = None) -> str:
     manifest = result.manifest
+    count = "" if packages is None else f"{len(packages)} package{'' if len(packages) == 1 else 's'}, "
     state = "up to date" if result.up_to_date else f"{result.seconds:.1f} s"
     only = "" if manifest.origin.portable else ", for this machine only"
     return (
-        f"{result.job.directory}: Python {result.job.version}, {len(manifest.files)} files, "
+        f"{result.job.directory}: Python {result.job.version}, {count}{len(manifest.files)} files, "
         f"{human_bytes(manifest.raw)} in {human_bytes(result.embedded)}, {state}{only}"
     )
+
+
+def _print_packages(previews: "Sequence[packages.Preview]", common: _Common) -> None:
+    if common.as_json:
+        values = [
+            {
+                "platform": preview.job.platform.key,
+                "python": preview.job.version,
+                "directory": str(preview.job.directory),
+                "upToDate": preview.up_to_date,
+                **_package_values(preview.packages),
+            }
+            for preview in previews
+        ]
+        _print_json({"bundles": values})
+    elif not common.quiet:
+        for preview in previews:
+            state = "up to date: " if preview.up_to_date else ""
+            named = ", ".join(f"{each.name} {each.version}" for each in preview.packages)
+            click.echo(f"{preview.job.directory}: {state}{named or 'no packages'}")
 
 
 def _print_previews(previews: Sequence[Preview], common: _Common) -> None:

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
-from pathlib import Path
 
-from pyembed_gen import emit, fetch, plan, sources
+from pyembed_gen import emit, fetch, output, plan, sources
 from pyembed_gen import matrix as matrix_
 from pyembed_gen.blobs import Blobs
 from pyembed_gen.cache import Cache
@@ -22,6 +20,7 @@ from pyembed_gen.manifest import Manifest, Origin
 from pyembed_gen.matrix import Matrix
 from pyembed_gen.members import Source
 from pyembed_gen.notes import Notes
+from pyembed_gen.output import Result
 from pyembed_gen.pack import Packed, Packer, Pending
 from pyembed_gen.plan import Job, Request
 from pyembed_gen.progress import Progress, Task
@@ -52,21 +51,6 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One bundle on disk: ``seconds`` is how long it took, ``up_to_date`` that it was there already."""
-
-    job: Job
-    manifest: Manifest
-    seconds: float
-    up_to_date: bool
-
-    @property
-    def embedded(self) -> int:
-        """Bytes that ``go:embed`` takes: payloads, manifest, and the two files for git."""
-        return emit.embedded_size(self.manifest)
-
-
-@dataclass(frozen=True, slots=True)
 class Preview:
     """What a run would do for one bundle: unpack which archive, and (if asked) drop what by which rule."""
 
@@ -94,19 +78,13 @@ def generate(
     with ExitStack() as stack:
         if missing:
             made |= stack.enter_context(_making(missing, matrix, settings, progress))
-        for out, group in _by_out(jobs):
-            packed = {job.platform.key: made[job].packed for job in group}
-            fresh = {key: bundle for key, bundle in packed.items() if bundle is not None}
-            emit.emit(out, group, fresh, matrix.platforms, progress)
+        packed = {job: bundle for job in jobs if (bundle := made[job].packed) is not None}
+        output.write(jobs, packed, matrix, progress)
     return tuple(made[job].result for job in jobs)
 
 
 def _check_output(supplies: Sequence["_Supply"], matrix: Matrix) -> None:
-    missing = {supply.job.out for supply in supplies if not supply.current}
-    for out, group in _by_out([supply.job for supply in supplies]):
-        if out in missing:
-            emit.check_place(out)
-        emit.check_siblings(out, group, matrix.platforms)
+    output.check([supply.job for supply in supplies], [one.job for one in supplies if not one.current], matrix)
 
 
 @contextmanager
@@ -244,11 +222,6 @@ def _local_supply(matrix: Matrix, request: Request, source: str, progress: Progr
     (job,) = plan.plan(matrix, asked, versions=(found.version,))
     job = replace(job, pbs=found.pbs, base="", asset=found.source.label)
     return _Supply(job, found, found.source.sha256)
-
-
-def _by_out(jobs: Sequence[Job]) -> Iterator[tuple[Path, list[Job]]]:
-    for out, group in groupby(jobs, key=lambda job: job.out):
-        yield out, list(group)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,375 @@
+"""Joins the stages of pip packages: requirements to one bundle for each platform, whole or not at all.
+
+    requirements ─▶ target ─▶ resolve ─▶ closure, skew ─▶ wheels ─▶ sitedir ─▶ pack ─▶ emit
+
+What was chosen is not part of a bundle's recipe, since nobody knows it without asking an index: a bundle is up to date
+while what was asked for is the same. ``--upgrade`` asks again.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from installer.records import parse_record_file
+from packaging.utils import canonicalize_name
+
+from pyembed_gen import emit, output, payload, piprun, plan, skew, target
+from pyembed_gen import requirements as requirements_
+from pyembed_gen.blobs import Blobs
+from pyembed_gen.errors import PipError, PyembedError, UsageError
+from pyembed_gen.manifest import VERSION, Manifest, Origin
+from pyembed_gen.matrix import Matrix, Rule
+from pyembed_gen.notes import Notes
+from pyembed_gen.output import Result
+from pyembed_gen.pack import Packed, Packer, Pending
+from pyembed_gen.pipeline import Settings
+from pyembed_gen.piprun import Pip
+from pyembed_gen.plan import Job
+from pyembed_gen.progress import Progress, Task
+from pyembed_gen.requirements import Reading, Requirements
+from pyembed_gen.resolution import Resolution
+from pyembed_gen.resolve import Options, local_path, resolve
+from pyembed_gen.sitedir import DROP, foreign_native, site_directory
+from pyembed_gen.target import Target
+from pyembed_gen.tree import File, Tree
+from pyembed_gen.url import shown
+from pyembed_gen.wheel import Wheel
+from pyembed_gen.wheels import Stored, fetch
+from pyembed_gen.workspace import workspace
+
+__all__ = ["Package", "Preview", "Request", "generate", "packages_of", "preview"]
+
+FLAVOUR = "pip"
+"""What the manifest's origin calls a bundle of packages."""
+
+# Raised whenever a change to this program changes the bundle that equal inputs give.
+_REVISION = 1
+_DIST_INFO = re.compile(r"(?P<name>[^/]+)-(?P<version>[^/-]+)\.dist-info")
+_REMOTE = re.compile(r"(https?|ftp)://", re.IGNORECASE)
+_FIND_LINKS = "--find-links"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for.
+
+    ``bundles`` says for which platforms and Pythons, and where to; ``floors`` are those of :func:`target.choose`.
+    ``allow_skew`` accepts several versions of one package; ``upgrade`` asks pip again.
+    """
+
+    bundles: plan.Request
+    requirements: Requirements
+    options: Options = field(default_factory=Options)
+    floors: Mapping[str, str] = field(default_factory=dict)
+    allow_skew: bool = False
+    upgrade: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Package:
+    """A distribution in a bundle: its normalised name, and its version."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would do for one bundle: pack which packages, unless they are there already."""
+
+    job: Job
+    packages: tuple[Package, ...]
+    up_to_date: bool
+
+
+def generate(matrix: Matrix, request: Request, settings: Settings, progress: Progress) -> tuple[Result, ...]:
+    """Make all bundles that are asked for, unless they are up to date.
+
+    If one is not, all are resolved, so that all agree. Nothing is written unless everything could be made.
+    Raises PipError, and the PyembedErrors of the stages.
+    """
+    progress = Notes(progress)
+    since = time.monotonic()
+    wanted = _wanted(matrix, request, settings)
+    jobs = [one.job for one in wanted]
+    if all(one.current for one in wanted):
+        output.write(jobs, {}, matrix, progress)
+        return tuple(Result(one.job, one.current, 0.0, up_to_date=True) for one in wanted if one.current)
+    with (
+        workspace(settings.cache) as folder,
+        Pip(folder) as pip,
+        ThreadPoolExecutor(settings.jobs, "pack") as executor,
+    ):
+        run = _Run(request, settings, progress, folder, pip)
+        resolutions = run.resolve([one.target for one in wanted])
+        stored = run.fetch(resolutions)
+        packer = Packer(Blobs(folder), settings.cache.create(settings.cache.packs), jobs[0].codec, executor)
+        try:
+            made = run.pack(wanted, stored, packer)
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+        fresh = {one.job: bundle for one, bundle in zip(wanted, made, strict=True) if not _is_there(one, bundle)}
+        output.write(jobs, fresh, matrix, progress)
+    seconds = time.monotonic() - since
+    return tuple(
+        Result(one.job, bundle.manifest, seconds if one.job in fresh else 0.0, up_to_date=one.job not in fresh)
+        for one, bundle in zip(wanted, made, strict=True)
+    )
+
+
+def preview(matrix: Matrix, request: Request, settings: Settings, progress: Progress) -> tuple[Preview, ...]:
+    """Return what :func:`generate` would do. It asks pip if anything is not up to date, and downloads no wheel."""
+    progress = Notes(progress)
+    wanted = _wanted(matrix, request, settings)
+    if all(one.current for one in wanted):
+        return tuple(Preview(one.job, packages_of(one.current), up_to_date=True) for one in wanted if one.current)
+    with workspace(settings.cache) as folder, Pip(folder) as pip:
+        resolutions = _Run(request, settings, progress, folder, pip).resolve([one.target for one in wanted])
+    return tuple(
+        Preview(one.job, tuple(Package(item.name, item.version) for item in resolution.items), up_to_date=False)
+        for one, resolution in zip(wanted, resolutions, strict=True)
+    )
+
+
+def packages_of(manifest: Manifest) -> tuple[Package, ...]:
+    """Return the distributions in a bundle, sorted, by the folders of their metadata."""
+    folders = (_DIST_INFO.fullmatch(entry.name) for entry in manifest.entries if entry.kind == "dir")
+    return tuple(sorted(Package(canonicalize_name(each["name"]), each["version"]) for each in folders if each))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A bundle to make. ``current`` is the manifest of the one on disk, if that was made from what is asked for."""
+
+    job: Job
+    target: Target
+    recipe: str
+    current: Manifest | None
+    force: bool
+
+
+def _wanted(matrix: Matrix, request: Request, settings: Settings) -> tuple[_Wanted, ...]:
+    jobs = [replace(job, pbs="", base="", asset="") for job in plan.plan(matrix, request.bundles)]
+    inputs = _inputs(request, requirements_.read(request.requirements))
+    anew = settings.force or request.upgrade or inputs is None
+    wanted = []
+    for job in jobs:
+        chosen = target.choose(job.platform, job.version, request.floors)
+        recipe = _recipe(job, chosen, inputs or [])
+        current = None if anew else emit.up_to_date(job.directory, recipe)
+        wanted.append(_Wanted(job, chosen, recipe, current, settings.force))
+        _check_kind(job)
+    output.check(jobs, [one.job for one in wanted if not one.current], matrix)
+    return tuple(wanted)
+
+
+def _check_kind(job: Job) -> None:
+    """Refuse to replace an interpreter: both kinds of bundles have the same folders."""
+    if (job.directory / "files.json").is_file():
+        try:
+            flavour = emit.read_bundle(job.directory).origin.flavour
+        except PyembedError:
+            return
+        if flavour != FLAVOUR:
+            hint = "choose another --out for packages"
+            raise UsageError(f"{job.directory} holds an interpreter, no packages", hint=hint)
+
+
+def _inputs(request: Request, reading: Reading) -> list[object] | None:
+    """Return all that decides what is chosen, but for target and index; None if some of it cannot be known.
+
+    Nothing of it says where on this machine files are, or is secret.
+    """
+    asked = request.requirements
+    first = next((name for name in asked.files if not _REMOTE.match(name)), "")
+    base = (asked.folder / first).parent if first else asked.folder
+    if not all(one.sha256 for one in reading.inputs):
+        return None
+    options = request.options
+    lines = [shlex.split(line.partition(" ")[2]) for line in reading.options if line.startswith(f"{_FIND_LINKS} ")]
+    places = [*options.find_links, *(word for words in lines for word in words)]
+    here = [path for url in reading.urls if (path := local_path(url)) and path.is_file()]
+    return [
+        [_near(name, asked.folder, base) for name in asked.files],
+        [_near(name, asked.folder, base) for name in asked.constraints],
+        [[_near(one.path, asked.folder, base), one.sha256] for one in reading.inputs],
+        [shown(string) for string in asked.strings],
+        [_sum(path) for path in here],
+        [[path.name, _sum(path)] for place in places for path in _wheels_in(place, asked.folder)],
+        [shown(url) for url in (options.index_url, *options.extra_index_urls)],
+        [shown(place) for place in options.find_links if _REMOTE.match(place)],
+        [options.no_index, options.pre, options.require_hashes],
+    ]
+
+
+def _near(name: str, folder: Path, base: Path) -> str:
+    """Return a file's path as seen from ``base``, with ``/``."""
+    if _REMOTE.match(name):
+        return shown(name)
+    try:
+        return Path(os.path.relpath(folder / name, base)).as_posix()
+    except ValueError:  # on another drive
+        return Path(name).as_posix()
+
+
+def _wheels_in(place: str, folder: Path) -> Iterator[Path]:
+    """Yield the wheels of a local folder in which pip looks."""
+    path = local_path(place) or folder / place
+    if not _REMOTE.match(place) and path.is_dir():
+        yield from sorted(path.glob("*.whl"))
+
+
+def _sum(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PipError(f"reading {path}: {error.strerror or error}") from error
+
+
+def _recipe(job: Job, chosen: Target, inputs: Sequence[object]) -> str:
+    row = job.platform
+    values = {
+        "revision": _REVISION,
+        "format": VERSION,
+        "pip": piprun.VERSION,
+        "inputs": inputs,
+        "target": [row.key, row.triple, row.format, row.machine, row.wheels, row.abi, chosen.version, chosen.floor],
+        "environment": dict(chosen.environment),
+        "drop": [[rule.name, *rule.patterns] for rule in _DROP],
+        "codec": [job.codec.name, job.codec.level, payload.library(job.codec), payload.CHUNK],
+    }
+    return hashlib.sha256(json.dumps([FLAVOUR, values], sort_keys=True).encode()).hexdigest()
+
+
+_DROP: tuple[Rule, ...] = DROP
+
+
+def _is_there(wanted: _Wanted, bundle: Packed) -> bool:
+    """Whether what was made anew is what is on disk."""
+    found = None if wanted.force else emit.up_to_date(wanted.job.directory, wanted.recipe)
+    return found is not None and found.to_json() == bundle.manifest.to_json()
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A bundle whose files are being compressed."""
+
+    tree: Tree
+    pending: Mapping[str, Pending]
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    request: Request
+    settings: Settings
+    progress: Progress
+    folder: Path
+    pip: Pip
+
+    def resolve(self, targets: Sequence[Target]) -> tuple[Resolution, ...]:
+        """Choose wheels for all targets, which agree unless skew is allowed."""
+        resolutions = resolve(
+            self.request.requirements,
+            targets,
+            pip=self.pip,
+            folder=self.folder,
+            progress=self.progress,
+            options=self._options(),
+        )
+        for found in skew.check(resolutions, allow=self.request.allow_skew):
+            names = ", ".join(row.name for row in found.rows)
+            self.progress.note(f"platforms get different versions of {names} for Python {found.line}")
+        return resolutions
+
+    def fetch(self, resolutions: Sequence[Resolution]) -> tuple[tuple[Stored, ...], ...]:
+        """Return the wheels of each resolution."""
+        return fetch(
+            resolutions,
+            requirements=self.request.requirements,
+            pip=self.pip,
+            cache=self.settings.cache,
+            workspace=self.folder,
+            progress=self.progress,
+            options=self._options(),
+            offline=self.settings.offline,
+        )
+
+    def pack(self, wanted: Sequence[_Wanted], stored: Sequence[Sequence[Stored]], packer: Packer) -> tuple[Packed, ...]:
+        """Make the bundles; while one is unpacked, those before it are compressed."""
+        begun = [self._begin(one, each, packer) for one, each in zip(wanted, stored, strict=True)]
+        made = []
+        for one, each, started in zip(wanted, stored, begun, strict=True):
+            origin = _origin(one, each)
+            made.append(packer.finish(started.tree, started.pending, recipe=one.recipe, origin=origin))
+            started.task.done()
+        return tuple(made)
+
+    def _begin(self, wanted: _Wanted, stored: Sequence[Stored], packer: Packer) -> _Begun:
+        row = wanted.job.platform
+        tree = site_directory([_wheel(each) for each in stored], packer.blobs, drop=_DROP, platform=row)
+        self._check_native(tree, packer.blobs, wanted, stored)
+        task = self.progress.task(f"packing for {wanted.target.label}", sum(file.size for file in tree.files))
+        return _Begun(tree, packer.start(tree, task), task)
+
+    def _check_native(self, tree: Tree, blobs: Blobs, wanted: _Wanted, stored: Sequence[Stored]) -> None:
+        row = wanted.job.platform
+        for each in foreign_native(tree, blobs, row):
+            whose = _owner(each.name, tree, blobs, stored)
+            problem = f"{each.name} of {whose} is {each.found}, not {row.format} for {row.machine}"
+            if each.fatal:
+                hint = f"report it to who built that wheel, or leave {row.key} out with --only-platforms"
+                raise PipError(f"packing for {wanted.target.label}: {problem}", hint=hint)
+            self.progress.note(f"{wanted.target.label}: {problem}; it is packed as data")
+
+    def _options(self) -> Options:
+        """Return pip's options; offline it looks only where files are."""
+        options = self.request.options
+        if not self.settings.offline:
+            return options
+        links = tuple(place for place in options.find_links if not _REMOTE.match(place))
+        return replace(options, index_url="", extra_index_urls=(), find_links=links, no_index=True)
+
+
+def _wheel(stored: Stored) -> Wheel:
+    item = stored.item
+    direct = b""
+    if item.direct and local_path(item.url) is None:  # a path of this machine is nobody else's business
+        info = {"archive_info": {"hashes": {"sha256": item.sha256}}, "url": item.url}  # PEP 610
+        direct = json.dumps(info, sort_keys=True).encode()
+    return Wheel(stored.path, item.filename, item.name, item.version, item.requested, direct)
+
+
+def _origin(wanted: _Wanted, stored: Iterable[Stored]) -> Origin:
+    sums = sorted(f"{each.item.sha256} {each.item.filename}" for each in stored)
+    return Origin(
+        python=wanted.job.version,
+        pbs="",
+        triple=wanted.job.platform.triple,
+        flavour=FLAVOUR,
+        archive="wheels",
+        sha256=hashlib.sha256("\n".join(sums).encode()).hexdigest(),
+        portable=True,
+    )
+
+
+def _owner(name: str, tree: Tree, blobs: Blobs, stored: Iterable[Stored]) -> str:
+    """Return the file name of the wheel that has a file."""
+    filenames = {each.item.name: each.item.filename for each in stored}
+    for folder in {file.name.partition("/")[0] for file in tree.files}:
+        match = _DIST_INFO.fullmatch(folder)
+        record = tree.by_name.get(f"{folder}/RECORD")
+        if match and isinstance(record, File):
+            with blobs.path(record.sha256).open(encoding="utf-8", newline="") as rows:
+                if any(row[0] == name for row in parse_record_file(rows)):
+                    return filenames.get(canonicalize_name(match["name"]), folder)
+    return "a wheel"
