@@ -22,6 +22,7 @@ MINE: Mapping[str, bytes] = {
     f"packs/cd/{SUM}": b"",
     "releases/0123456789abcdef-20261021": b"sums",
     "temporary/tmpabc": b"x",
+    f"wheels/{SUM}.whl": b"wh",
 }
 THEIRS = [
     "CACHEDIR.TAG",
@@ -35,6 +36,7 @@ THEIRS = [
     "temporary/letter.odt",
     "temporary/run-abc/blob",
     "locks/mine",
+    "wheels/mine-1.0-py3-none-any.whl",
     f"other/{SUM}-a",
 ]
 
@@ -123,8 +125,9 @@ def test_usage_counts_by_kind(cache: Cache) -> None:
         "packs": Amount(2, 7),
         "releases": Amount(1, 4),
         "temporary": Amount(1, 1),
+        "wheels": Amount(1, 2),
     }
-    assert found.total == Amount(7, 22)
+    assert found.total == Amount(8, 24)
 
 
 def test_a_cache_is_told_from_a_mistyped_folder(cache: Cache) -> None:
@@ -150,7 +153,7 @@ def test_clear_deletes_what_is_ours_and_nothing_else(cache: Cache) -> None:
     """Also in a folder in which somebody keeps other things."""
     fill(cache, MINE | {f"locks/{SUM}": b""})
     fill(cache, dict.fromkeys(THEIRS, b"theirs"))
-    assert clear(cache) == Removed(7, 22, 0)
+    assert clear(cache) == Removed(8, 24, 0)
     assert files_of(cache.root) == set(THEIRS)
     assert clear(cache) == Removed(0, 0, 0)
 
@@ -183,7 +186,7 @@ def test_prune_goes_by_the_last_use(cache: Cache) -> None:
     fill(cache, MINE, age=40 * DAY)
     touch(cache.packs / "ab" / SUM)
     fill(cache, {"releases/0123456789abcdef-1": b"young"}, age=29 * DAY)
-    assert prune(cache, timedelta(days=30), datetime.now(UTC)) == Removed(6, 15, 0)
+    assert prune(cache, timedelta(days=30), datetime.now(UTC)) == Removed(7, 17, 0)
     assert files_of(cache.root) == {f"packs/ab/{SUM}", "releases/0123456789abcdef-1"}
 
 
@@ -197,9 +200,9 @@ def test_what_is_being_fetched_is_left_alone(cache: Cache) -> None:
     other = "cd" * 32
     fill(cache, MINE | {f"archives/{other}-b": b"1"})
     with exclusive(cache.create(cache.locks) / SUM):
-        assert clear(cache) == Removed(5, 13, 3)
+        assert clear(cache) == Removed(5, 13, 4)
         assert files_of(cache.root) == {name for name in MINE if name.startswith("archives")} | {f"locks/{SUM}"}
-    assert clear(cache) == Removed(3, 10, 0)
+    assert clear(cache) == Removed(4, 12, 0)
     assert files_of(cache.root) == set()
 
 

@@ -4,7 +4,8 @@
     <root>/archives/<sha256>-<asset>            verified archives; with .part, .part.json while they arrive
     <root>/packs/<2 hex>/<64 hex>               packed payloads, by what they were made from
     <root>/releases/<16 hex of base>-<tag>      the SHA256SUMS of a release
-    <root>/locks/<name>                         locks of archives that are being fetched
+    <root>/wheels/<sha256>.whl                  verified wheels
+    <root>/locks/<name>                         locks of archives and wheels that are being fetched
     <root>/temporary/tmp<anything>              files on their way to one of the others
     <root>/temporary/run-<anything>/            what a run has unpacked; see workspace.py, which removes it
 
@@ -40,6 +41,7 @@ _NAMES = {
     "packs": re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}"),
     "releases": re.compile(r"[0-9a-f]{16}-[^/]+"),
     "temporary": re.compile(r"tmp[^/]+"),
+    "wheels": re.compile(r"(?P<lock>[0-9a-f]{64})\.whl"),
 }
 _LOCK_NAME = re.compile(r"[0-9a-f]{64}")
 
