@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import pbs
+from index import dist
 from pyembed_gen import cli, emit, errors, verify, workspace
 from pyembed_gen.cache import Cache
 from setting import ROOT, TAG, VERSION, Run
@@ -617,3 +618,73 @@ def test_version_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
     done = run("--source", tmp_path / "a.tar.zst", "--out", "o")
     assert (done.code, "Traceback" in done.err) == (4, False)
     assert not Path("o").exists()
+
+
+def test_pip_packs_what_is_named(run: Run, tmp_path: Path) -> None:
+    """`pyembed-gen pip` prints a line for each bundle, and with --json its packages; a second run is up to date."""
+    dist("click", "8.1.8", requires=("colorama; sys_platform == 'win32'",)).write(tmp_path)
+    dist("colorama").write(tmp_path)
+    arguments = ("pip", "click", "--no-index", "-f", tmp_path, "--only-platforms", "linux/amd64,windows/amd64")
+    done = run(*arguments, "--out", "o", "--dry-run")
+    assert (done.code, done.out) == (0, "o/linux-amd64: click 8.1.8\no/windows-amd64: click 8.1.8, colorama 1.0\n")
+    assert not Path("o").exists()
+    done = run(*arguments, "--out", "o")
+    assert (done.code, done.err.count("error")) == (0, 0)
+    assert done.out.startswith(f"o/linux-amd64: Python {VERSION}, 1 package, 6 files, ")
+    assert done.out.splitlines()[-1].startswith("2 bundles, ")
+    bundles = json.loads(run(*arguments, "--out", "o", "--json", "-q").out)["bundles"]
+    assert [bundle["upToDate"] for bundle in bundles] == [True, True]
+    assert bundles[1]["packages"] == [{"name": "click", "version": "8.1.8"}, {"name": "colorama", "version": "1.0"}]
+    assert run("verify", "o").code == 0
+    done = run(*arguments, "--out", "o", "--dry-run", "--json")
+    assert json.loads(done.out)["bundles"][0] == {
+        "platform": "linux/amd64",
+        "python": VERSION,
+        "directory": "o/linux-amd64",
+        "upToDate": True,
+        "packages": [{"name": "click", "version": "8.1.8"}],
+    }
+
+
+def test_pip_under_go_generate_writes_to_data(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `go generate` packages go to ./data, with the stub of the package."""
+    dist("click").write(tmp_path)
+    Path("requirements.txt").write_text(f"--no-index\n--find-links {tmp_path}\nclick\n")
+    monkeypatch.setenv("GOPACKAGE", "main")
+    done = run("pip", "-r", "requirements.txt", "--only-platforms", "linux/arm64", "--package", "libs")
+    assert done.code == 0, done.err
+    assert "package libs" in Path("data/embed_linux_arm64.go").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "pip: there is nothing to pack; name packages, or a file of them: -r requirements.txt"),
+        (("-r", "absent.txt"), 6, "absent.txt: No such file or directory; check the name"),
+        (("click", "--no-index"), 6, "resolving click for linux/amd64, Python 3.14: "),
+        (("click", "--glibc", "two"), 2, "'two' is not a version of glibc such as 2.17; give --glibc 2.17 or newer"),
+        (("click", "--python", "3.9"), 2, "Python 3.9 is not in the matrix"),
+    ],
+)
+def test_pip_refuses_in_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    """Each mistake has its exit code and one line, and leaves nothing behind."""
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    done = run("pip", *arguments, "--only-platforms", "linux/amd64", "--out", "o", "-q")
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
+    assert message in done.err
+    assert not Path("o").exists()
+
+
+def test_pip_shows_skew_as_a_table(run: Run, tmp_path: Path) -> None:
+    """The table comes before the one line of the error; --allow-skew accepts it."""
+    dist("yaml", "2.0", tag="cp314-cp314-manylinux_2_17_x86_64").write(tmp_path)
+    dist("yaml", "1.0").write(tmp_path)
+    arguments = ("pip", "yaml", "--no-index", "-f", tmp_path, "--only-platforms", "linux/amd64,windows/amd64", "-q")
+    done = run(*arguments, "--out", "o")
+    assert done.code == 6
+    lines = done.err.splitlines()
+    assert lines[:2] == ["Python 3.14  linux/amd64  windows/amd64", "yaml         2.0          1.0"]
+    assert lines[-1].startswith("pyembed-gen: error: comparing the platforms: ")
+    assert run(*arguments, "--out", "o", "--allow-skew").code == 0

@@ -51,6 +51,7 @@ FLAVOUR = "pip"
 
 # Raised whenever a change to this program changes the bundle that equal inputs give.
 _REVISION = 1
+_PIPS = 6  # at once: most of their time they wait for an index
 _DIST_INFO = re.compile(r"(?P<name>[^/]+)-(?P<version>[^/-]+)\.dist-info")
 _REMOTE = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 _FIND_LINKS = "--find-links"
@@ -285,6 +286,7 @@ class _Run:
             folder=self.folder,
             progress=self.progress,
             options=self._options(),
+            jobs=_PIPS,
         )
         for found in skew.check(resolutions, allow=self.request.allow_skew):
             names = ", ".join(row.name for row in found.rows)
@@ -302,6 +304,7 @@ class _Run:
             progress=self.progress,
             options=self._options(),
             offline=self.settings.offline,
+            jobs=_PIPS,
         )
 
     def pack(self, wanted: Sequence[_Wanted], stored: Sequence[Sequence[Stored]], packer: Packer) -> tuple[Packed, ...]:
