@@ -1,16 +1,18 @@
 """From requirements to bundles: what is made when, what is left alone, and what is refused."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import native
 from index import dist
 from pipping import Bench, pipping
-from pyembed_gen import emit, matrix, packages, plan, verify
+from pyembed_gen import emit, matrix, packages, plan, resolve, verify
 from pyembed_gen.download import Policy
 from pyembed_gen.errors import ArchiveError, PipError, UsageError
 from pyembed_gen.output import Result
@@ -252,4 +254,123 @@ def test_remote_requirement_file_is_never_up_to_date(bench: Bench, no_pip: Calla
     request = asked(bench, files=(f"{bench.index.url}/requirements.txt",))
     no_pip()
     with pytest.raises(pytest.fail.Exception, match="pip was started"):
+        generate(bench, request)
+
+
+def test_lock_is_written_and_kept_to(bench: Bench) -> None:
+    """--lock writes one file for each platform beside the requirement file; then a newer version does not count."""
+    bench.index.add(dist("click", "1.0", requires=("colorama; sys_platform == 'win32'",)), dist("colorama"))
+    (bench.folder / "sub").mkdir()
+    request = asked(bench, files=(bench.write("sub/requirements.txt", "click>=1\n"),), platforms=(LINUX, WINDOWS))
+    locked = replace(request, lock=True)
+    first = generate(bench, locked)
+    assert sorted(path.name for path in (bench.folder / "sub").glob("pylock*")) == [
+        *("pylock.linux-amd64.toml", "pylock.windows-amd64.toml"),
+    ]
+    assert [one.up_to_date for one in generate(bench, request)] == [True, True]
+    assert [one.up_to_date for one in generate(bench, locked)] == [True, True]
+    bench.index.add(dist("click", "2.0"))
+    bench.index.paths.clear()
+    assert [one.manifest for one in generate(bench, request, force=True)] == [one.manifest for one in first]
+    assert not [path for path in bench.index.paths if path.startswith("/simple")]
+    with pytest.raises(UsageError, match="give --lock, which renews it"):
+        generate(bench, replace(request, upgrade=True))
+    assert packages.packages_of(generate(bench, locked)[0].manifest) == (Package("click", "2.0"),)
+    assert generate(bench, request)[0].up_to_date
+
+
+def test_lock_of_other_requirements_is_refused(bench: Bench) -> None:
+    """What was locked is not what is asked for now: the error names the lock and --lock."""
+    bench.index.add(dist("click"))
+    request = asked(bench, files=(bench.write("requirements.txt", "click\n"),))
+    generate(bench, replace(request, lock=True))
+    bench.write("requirements.txt", "click<2\n")
+    with pytest.raises(PipError, match=r"^reading the lock .*pylock.linux-amd64.toml: .*--lock"):
+        generate(bench, request)
+    assert generate(bench, replace(request, lock=True))[0].up_to_date is False
+
+
+def test_platform_without_lock_is_resolved(bench: Bench) -> None:
+    """It must agree with the others; that it has no lock is told."""
+    bench.index.add(dist("click"))
+    request = asked(bench, files=(bench.write("requirements.txt", "click\n"),))
+    generate(bench, replace(request, lock=True))
+    both = replace(request, bundles=replace(request.bundles, platforms=(LINUX, WINDOWS)))
+    generate(bench, both)
+    assert "there is no lock for windows/amd64, Python 3.14; --lock writes one" in bench.log.notes
+    bench.index.add(dist("click", "2.0"))
+    with pytest.raises(SkewError):
+        generate(bench, both, force=True)
+
+
+def test_lock_without_a_requirement_file_is_refused(bench: Bench) -> None:
+    """There would be no place for it."""
+    with pytest.raises(UsageError, match="--lock writes beside a requirement file, and none is named"):
+        generate(bench, replace(asked(bench, "click"), lock=True))
+
+
+def test_locked_wheels_are_enough_offline(bench: Bench) -> None:
+    """With a lock and a warm cache nothing is asked for, not even if the bundle is gone."""
+    bench.index.add(dist("click"))
+    request = asked(bench, files=(bench.write("requirements.txt", "click\n"),))
+    first = generate(bench, replace(request, lock=True))
+    shutil.rmtree(bench.folder / "out")
+    bench.index.paths.clear()
+    (again,) = generate(bench, request, offline=True)
+    assert (again.manifest, bench.index.paths) == (first[0].manifest, [])
+
+
+def test_prerelease_that_nothing_asks_for_is_told(bench: Bench) -> None:
+    """pip takes one without a word if no final release fits."""
+    bench.index.add(dist("click", "2.0rc1"))
+    generate(bench, asked(bench, "click"))
+    assert [note for note in bench.log.notes if note.startswith("click 2.0rc1 is a pre-release that nothing asks for")]
+    bench.log.notes.clear()
+    request = asked(bench, "click")
+    generate(bench, replace(request, options=replace(request.options, pre=True)))
+    assert bench.log.notes == []
+
+
+def test_what_pip_was_asked_comes_back(bench: Bench) -> None:
+    """Local wheels and URLs have their names; markers, extras and constraints stay; files are followed."""
+    wheel = dist("local", extras=("more",))
+    path = wheel.write(bench.folder)
+    bench.index.add(dist("click", "1.0"), dist("other"))
+    bench.write("more.txt", "Other ; python_version > '3'\n")
+    bench.write("requirements.txt", f"./{path.name}[more]\n-r more.txt\n")
+    bench.write("constraints.txt", "click<2\n")
+    what = bench.requirements(
+        f"click @ {bench.index.link(dist('click', '1.0'))} ; os_name == 'posix'",
+        files=("requirements.txt",),
+        constraints=("constraints.txt",),
+    )
+    (found,) = bench.resolve(what)
+    assert set(found.requirements) == {
+        Requirement(f"click @ {bench.index.link(dist('click', '1.0'))} ; os_name == 'posix'"),
+        Requirement(f"local[more] @ {path.as_uri()}"),
+        Requirement("Other; python_version > '3'"),
+    }
+    assert [str(one) for one in found.constraints] == ["click<2"]
+    options = Options(index_url=bench.index.simple)
+    assert resolve.ask(what, found.target, pip=bench.pip, options=options) == (found.requirements, found.constraints)
+
+
+def test_what_pip_chose_is_checked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that lacks a dependency is no resolution."""
+    bench.index.add(dist("click", requires=("colorama",)), dist("colorama"))
+    whole = resolve._items
+    monkeypatch.setattr(resolve, "_items", lambda *arguments: whole(*arguments)[:1])
+    with pytest.raises(
+        PipError, match=r"^checking what pip chose for linux/amd64, Python 3.14: click 1.0 asks for col"
+    ):
+        generate(bench, asked(bench, "click"))
+
+
+def test_file_that_cannot_be_understood_is_refused_with_a_lock_too(bench: Bench) -> None:
+    """How pip understands requirements is asked before a lock is read."""
+    bench.index.add(dist("click"))
+    request = asked(bench, files=(bench.write("requirements.txt", "click\n"),))
+    generate(bench, replace(request, lock=True))
+    bench.write("requirements.txt", "click ==== 1\n")
+    with pytest.raises(PipError, match=r"^resolving .*click ==== 1"):
         generate(bench, request)

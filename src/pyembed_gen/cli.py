@@ -215,6 +215,7 @@ _PIP = _options(
     click.option("--require-hashes", is_flag=True, help="As for pip: every requirement must have a hash."),
     click.option("--allow-skew", is_flag=True, help="Let platforms get different versions of a package."),
     click.option("--upgrade", is_flag=True, help="Ask the index again, even if nothing has changed here."),
+    click.option("--lock", is_flag=True, help="Write pylock files beside the first -r FILE; later runs keep to them."),
     click.option("--offline", is_flag=True, help="Use only the cache and wheels on this machine."),
     _OUTPUT,
 )
@@ -307,6 +308,7 @@ def pip(
     require_hashes: bool,
     allow_skew: bool,
     upgrade: bool,
+    lock: bool,
     offline: bool,
     out: Path | None,
     package: str,
@@ -358,6 +360,7 @@ def pip(
         floors={library: floor for library, floor in floors.items() if floor is not None},
         allow_skew=allow_skew,
         upgrade=upgrade,
+        lock=lock,
     )
     settings = Settings(
         cache=common.cache,

@@ -16,16 +16,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from installer.records import parse_record_file
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pyembed_gen import emit, output, payload, piprun, plan, skew, target
+from pyembed_gen import closure, emit, lock, output, payload, piprun, plan, skew, target
 from pyembed_gen import requirements as requirements_
 from pyembed_gen.blobs import Blobs
 from pyembed_gen.errors import PipError, PyembedError, UsageError
 from pyembed_gen.manifest import VERSION, Manifest, Origin
-from pyembed_gen.matrix import Matrix, Rule
+from pyembed_gen.matrix import Matrix, Rule, line_of
 from pyembed_gen.notes import Notes
 from pyembed_gen.output import Result
 from pyembed_gen.pack import Packed, Packer, Pending
@@ -35,7 +37,7 @@ from pyembed_gen.plan import Job
 from pyembed_gen.progress import Progress, Task
 from pyembed_gen.requirements import Reading, Requirements
 from pyembed_gen.resolution import Resolution
-from pyembed_gen.resolve import Options, local_path, resolve
+from pyembed_gen.resolve import Options, ask, local_path, resolve
 from pyembed_gen.sitedir import DROP, foreign_native, site_directory
 from pyembed_gen.target import Target
 from pyembed_gen.tree import File, Tree
@@ -55,6 +57,7 @@ _PIPS = 6  # at once: most of their time they wait for an index
 _DIST_INFO = re.compile(r"(?P<name>[^/]+)-(?P<version>[^/-]+)\.dist-info")
 _REMOTE = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 _FIND_LINKS = "--find-links"
+_Asked: TypeAlias = tuple[tuple[Requirement, ...], tuple[Requirement, ...]]  # requirements, constraints
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class Request:
     """What the command line asks for.
 
     ``bundles`` says for which platforms and Pythons, and where to; ``floors`` are those of :func:`target.choose`.
-    ``allow_skew`` accepts several versions of one package; ``upgrade`` asks pip again.
+    ``allow_skew`` accepts several versions of one package; ``upgrade`` asks pip again; ``lock`` does so too, and
+    writes what it chose into locks beside the first requirement file.
     """
 
     bundles: plan.Request
@@ -71,6 +75,13 @@ class Request:
     floors: Mapping[str, str] = field(default_factory=dict)
     allow_skew: bool = False
     upgrade: bool = False
+    lock: bool = False
+
+    @property
+    def locks(self) -> Path | None:
+        """The folder that may have locks: that of the first requirement file, if that is here."""
+        first = next(iter(self.requirements.files), "")
+        return (self.requirements.folder / first).parent if first and not _REMOTE.match(first) else None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -111,6 +122,8 @@ def generate(matrix: Matrix, request: Request, settings: Settings, progress: Pro
         run = _Run(request, settings, progress, folder, pip)
         resolutions = run.resolve([one.target for one in wanted])
         stored = run.fetch(resolutions)
+        locks = _locks(request, resolutions, stored) if request.lock else {}
+        wanted = tuple(_relocked(one, locks) for one in wanted) if locks else wanted
         packer = Packer(Blobs(folder), settings.cache.create(settings.cache.packs), jobs[0].codec, executor)
         try:
             made = run.pack(wanted, stored, packer)
@@ -119,6 +132,8 @@ def generate(matrix: Matrix, request: Request, settings: Settings, progress: Pro
             raise
         fresh = {one.job: bundle for one, bundle in zip(wanted, made, strict=True) if not _is_there(one, bundle)}
         output.write(jobs, fresh, matrix, progress)
+        for path, (resolution, inputs) in locks.items():
+            lock.write(path, resolution, inputs)
     seconds = time.monotonic() - since
     return tuple(
         Result(one.job, bundle.manifest, seconds if one.job in fresh else 0.0, up_to_date=one.job not in fresh)
@@ -152,6 +167,7 @@ class _Wanted:
 
     job: Job
     target: Target
+    inputs: Sequence[object]
     recipe: str
     current: Manifest | None
     force: bool
@@ -160,13 +176,15 @@ class _Wanted:
 def _wanted(matrix: Matrix, request: Request, settings: Settings) -> tuple[_Wanted, ...]:
     jobs = [replace(job, pbs="", base="", asset="") for job in plan.plan(matrix, request.bundles)]
     inputs = _inputs(request, requirements_.read(request.requirements))
-    anew = settings.force or request.upgrade or inputs is None
+    anew = settings.force or request.upgrade or request.lock or inputs is None
+    _check_locks(request)
     wanted = []
     for job in jobs:
         chosen = target.choose(job.platform, job.version, request.floors)
-        recipe = _recipe(job, chosen, inputs or [])
+        found = _lock(request, chosen)
+        recipe = _recipe(job, chosen, inputs or [], _sum(found) if found else "")
         current = None if anew else emit.up_to_date(job.directory, recipe)
-        wanted.append(_Wanted(job, chosen, recipe, current, settings.force))
+        wanted.append(_Wanted(job, chosen, inputs or [], recipe, current, settings.force))
         _check_kind(job)
     output.check(jobs, [one.job for one in wanted if not one.current], matrix)
     return tuple(wanted)
@@ -236,13 +254,62 @@ def _sum(path: Path) -> str:
         raise PipError(f"reading {path}: {error.strerror or error}") from error
 
 
-def _recipe(job: Job, chosen: Target, inputs: Sequence[object]) -> str:
+def _check_locks(request: Request) -> None:
+    """Refuse --lock where locks have no place."""
+    if request.lock and request.locks is None:
+        raise UsageError("--lock writes beside a requirement file, and none is named", hint="name one with -r")
+
+
+def _lock(request: Request, chosen: Target) -> Path | None:
+    """Return the lock that counts for a target."""
+    if request.lock or request.locks is None:
+        return None
+    found = lock.find(request.locks, chosen)
+    if found and request.upgrade:
+        raise UsageError(f"--upgrade asks for other wheels than {found} holds", hint="give --lock, which renews it")
+    return found
+
+
+def _digest(request: Request, asked: _Asked, folder: Path) -> str:
+    """Return what tells whether a lock in a folder is for what is asked for."""
+    pre = request.options.pre or "--pre" in requirements_.read(request.requirements).options
+    return lock.digest(*asked, ["--pre"] if pre else [], folder=folder)
+
+
+def _locks(
+    request: Request, resolutions: Sequence[Resolution], stored: Sequence[Sequence[Stored]]
+) -> dict[Path, tuple[Resolution, str]]:
+    """Return what belongs into which lock; by now all sums are known."""
+    folder = request.locks
+    several = len({line_of(one.target.version) for one in resolutions}) > 1
+    locks = {}
+    for resolution, each in zip(resolutions, stored, strict=True):
+        if folder is not None:
+            summed = replace(resolution, items=tuple(one.item for one in each))
+            inputs = _digest(request, (resolution.requirements, resolution.constraints), folder)
+            locks[lock.destination(folder, resolution.target, several=several)] = (summed, inputs)
+    return locks
+
+
+def _relocked(wanted: _Wanted, locks: Mapping[Path, tuple[Resolution, str]]) -> _Wanted:
+    """Return a bundle to make with the recipe that it has once its lock is written."""
+    (text,) = (
+        lock.render(resolution, inputs, path.parent)
+        for path, (resolution, inputs) in locks.items()
+        if resolution.target == wanted.target
+    )
+    recipe = _recipe(wanted.job, wanted.target, wanted.inputs, hashlib.sha256(text.encode()).hexdigest())
+    return replace(wanted, recipe=recipe)
+
+
+def _recipe(job: Job, chosen: Target, inputs: Sequence[object], locked: str) -> str:
     row = job.platform
     values = {
         "revision": _REVISION,
         "format": VERSION,
         "pip": piprun.VERSION,
         "inputs": inputs,
+        "lock": locked,
         "target": [row.key, row.triple, row.format, row.machine, row.wheels, row.abi, chosen.version, chosen.floor],
         "environment": dict(chosen.environment),
         "drop": [[rule.name, *rule.patterns] for rule in _DROP],
@@ -278,20 +345,44 @@ class _Run:
     pip: Pip
 
     def resolve(self, targets: Sequence[Target]) -> tuple[Resolution, ...]:
-        """Choose wheels for all targets, which agree unless skew is allowed."""
-        resolutions = resolve(
+        """Choose wheels for all targets, by lock or by pip; they agree unless skew is allowed."""
+        locked = self._locked(targets)
+        chosen = resolve(
             self.request.requirements,
-            targets,
+            [one for one in targets if one not in locked],
             pip=self.pip,
             folder=self.folder,
             progress=self.progress,
             options=self._options(),
             jobs=_PIPS,
         )
+        for one in chosen:
+            if locked:
+                self.progress.note(f"there is no lock for {one.target.label}; --lock writes one")
+            self._tell_prereleases(one)
+        found_by_target = {**locked, **{one.target: one for one in chosen}}
+        resolutions = tuple(found_by_target[one] for one in targets)
         for found in skew.check(resolutions, allow=self.request.allow_skew):
             names = ", ".join(row.name for row in found.rows)
             self.progress.note(f"platforms get different versions of {names} for Python {found.line}")
         return resolutions
+
+    def _locked(self, targets: Sequence[Target]) -> dict[Target, Resolution]:
+        """Return what locks say. pip is asked only how it understands the requirements."""
+        paths = {one: found for one in targets if (found := _lock(self.request, one))}
+        if not paths:
+            return {}
+        asked = ask(self.request.requirements, targets[0], pip=self.pip, options=self._options())
+        return {
+            one: lock.read(path, one, *asked, inputs=_digest(self.request, asked, path.parent))
+            for one, path in paths.items()
+        }
+
+    def _tell_prereleases(self, resolution: Resolution) -> None:
+        pre = self.request.options.pre or "--pre" in requirements_.read(self.request.requirements).options
+        if not pre:
+            for line in closure.prereleases(resolution.requirements, resolution, resolution.constraints):
+                self.progress.note(line)
 
     def fetch(self, resolutions: Sequence[Resolution]) -> tuple[tuple[Stored, ...], ...]:
         """Return the wheels of each resolution."""

@@ -4,8 +4,8 @@
 
 JOB is a JSON file that says where pip is, which version it must be, what markers must see, and which commands to run;
 PROOF is the JSON file that says what came of it. Of pip one function is replaced, before anything that uses it is
-loaded. A pip in which that has no effect is not run. Only the standard library is used beside pip: this file runs
-without its package.
+loaded, and one is listened to. A pip in which that has no effect is not run. Only the standard library is used
+beside pip: this file runs without its package.
 """
 
 import json
@@ -67,6 +67,40 @@ class Unread(logging.Handler):
         logger = logging.getLogger("pip._internal.index.collector")
         logger.setLevel(logging.DEBUG)
         logger.addHandler(self)
+
+
+class Asked:
+    """Keeps what pip takes its arguments and files to ask for, before it looks for any of it."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, list[str]] | None = None
+
+    def listen(self, *, alone: bool) -> None:
+        """Begin. ``alone``: pip then believes that it was asked for nothing, and has nothing to look for."""
+        from pip._internal.cli.req_command import RequirementCommand  # noqa: PLC0415
+
+        original = RequirementCommand.get_requirements
+
+        def get_requirements(command: Any, *arguments: Any, **more: Any) -> Any:
+            found = original(command, *arguments, **more)
+            self.lines = {
+                "requirements": [spelled(each) for each in found if not each.constraint],
+                "constraints": [spelled(each) for each in found if each.constraint],
+            }
+            return [] if alone else found
+
+        RequirementCommand.get_requirements = get_requirements  # type: ignore[method-assign,assignment]
+
+
+def spelled(requirement: Any) -> str:
+    """Return an InstallRequirement of pip as PEP 508 has it; one without a name (no wheel has none) as its URL."""
+    link, named = requirement.original_link, requirement.req
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    if named is None:
+        return str(link)
+    what = f" @ {link.url}" if link else str(named.specifier)
+    marker = f" ; {requirement.markers}" if requirement.markers else ""
+    return f"{named.name}{extras}{what}{marker}"
 
 
 def guard(event: str, arguments: tuple[Any, ...]) -> None:
@@ -154,13 +188,16 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: settings(name) for name in ("install", "download")}
     unread = Unread()
     unread.listen()
+    asked = Asked()
     codes: list[int] = []
     for command in job["commands"]:
         arguments = command["arguments"]
+        if command["telling"]:
+            asked.listen(alone=command["telling"] == "only")
         codes.append(run(arguments, found[arguments[0]] if command["settings"] else {}))
         if codes[-1]:
             break
-    return {"codes": codes, "looks": looks(), "unread": unread.messages}
+    return {"codes": codes, "looks": looks(), "unread": unread.messages, "asked": asked.lines}
 
 
 def _main(job: str, proof: str) -> int:

@@ -14,18 +14,18 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pyembed_gen.errors import PipError
 from pyembed_gen.target import Target
 from pyembed_gen.url import shown
 
-__all__ = ["VERSION", "Command", "Outcome", "Pip", "warning"]
+__all__ = ["VERSION", "Asked", "Command", "Outcome", "Pip", "warning"]
 
 VERSION = "26.3"
 """The pip whose insides are known. pyproject.toml asks for exactly this one."""
@@ -37,24 +37,38 @@ _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of pip: its name and arguments. ``settings``: those of the machine count, as far as honoured."""
+    """One command of pip: its name and arguments. ``settings``: those of the machine count, as far as honoured.
+
+    ``telling``: it is to tell what it was asked for, and do it (``also``) or do nothing (``only``). It is the last
+    command of a run.
+    """
 
     arguments: tuple[str, ...] = field(repr=False)
     settings: bool = True
+    telling: Literal["", "also", "only"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Requirements and constraints, as pip understood its arguments and files: PEP 508, credentials and all."""
+
+    requirements: tuple[str, ...] = field(repr=False)
+    constraints: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of some commands: their exit statuses, up to the first that failed, and what pip said, line by line.
 
-    None of it holds credentials of URLs. ``looks`` is how often markers were evaluated, ``unread`` what pip says of
-    pages of an index that it could not have.
+    None of that holds credentials of URLs. ``looks`` is how often markers were evaluated, ``unread`` what pip says of
+    pages of an index that it could not have. ``asked`` is None if no command was to tell, or came as far.
     """
 
     codes: tuple[int, ...]
     lines: tuple[str, ...]
     looks: int
     unread: tuple[str, ...] = ()
+    asked: Asked | None = None
 
 
 class Pip:
@@ -98,7 +112,7 @@ class Pip:
                 "pip": str(self._location),
                 "version": VERSION,
                 "environment": dict(target.environment),
-                "commands": [{"arguments": each.arguments, "settings": each.settings} for each in commands],
+                "commands": [asdict(each) for each in commands],
             }
             job.write_text(json.dumps(values), "utf-8")
             with as_file(files("pyembed_gen") / "pip_inside.py") as program:
@@ -210,4 +224,5 @@ def _outcome(proof: Path, code: int, lines: list[str], target: Target) -> Outcom
         raise PipError(f"running pip for {target.label}: it ended with status {code}: {last}") from None
     if "unfit" in told:
         raise PipError(f"steering pip {VERSION} for {target.label}: {told['unfit']}", hint=_STEERED)
-    return Outcome(tuple(told["codes"]), tuple(lines), told["looks"], tuple(map(shown, told["unread"])))
+    asked = told["asked"] and Asked(tuple(told["asked"]["requirements"]), tuple(told["asked"]["constraints"]))
+    return Outcome(tuple(told["codes"]), tuple(lines), told["looks"], tuple(map(shown, told["unread"])), asked)

@@ -1,6 +1,8 @@
 """What pip chose for one target: exact wheels, before any of them is downloaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from packaging.requirements import Requirement
 
 from pyembed_gen.target import Target
 
@@ -33,7 +35,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The wheels for one target, sorted by name; each name is there once."""
+    """The wheels for one target, sorted by name; each name is there once.
+
+    ``requirements`` and ``constraints`` are what pip was asked, as it understood it, with credentials. They are not
+    compared: a resolution from a lock has none.
+    """
 
     target: Target
     items: tuple[Item, ...]
+    requirements: tuple[Requirement, ...] = field(default=(), repr=False, compare=False)
+    constraints: tuple[Requirement, ...] = field(default=(), repr=False, compare=False)

@@ -21,17 +21,17 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from pyembed_gen import canary, failure
+from pyembed_gen import canary, closure, failure
 from pyembed_gen.errors import PipError
 from pyembed_gen.failure import PipFailure, ResolveError
-from pyembed_gen.piprun import VERSION, Command, Pip, warning
+from pyembed_gen.piprun import VERSION, Command, Outcome, Pip, warning
 from pyembed_gen.progress import Progress
 from pyembed_gen.requirements import Requirements, read
 from pyembed_gen.resolution import Item, Resolution
 from pyembed_gen.target import Target
 from pyembed_gen.url import shown
 
-__all__ = ["COMMON", "Options", "cleaned", "local_path", "resolve"]
+__all__ = ["COMMON", "Options", "ask", "cleaned", "local_path", "resolve"]
 
 COMMON = ("--only-binary=:all:", "--no-color", "--no-input", "--disable-pip-version-check", "--progress-bar=off")
 """Arguments of every command: wheels alone, and output that is read by a program."""
@@ -105,6 +105,21 @@ def resolve(
     return tuple(answer for answer in answers if isinstance(answer, Resolution))
 
 
+def ask(
+    requirements: Requirements, target: Target, *, pip: Pip, options: Options | None = None
+) -> tuple[tuple[Requirement, ...], tuple[Requirement, ...]]:
+    """Return the requirements and the constraints, as pip understands them; they are the same for every target.
+
+    Of requirements only the files are read. Raises PipError and ResolveError as :func:`resolve` does.
+    """
+    read(requirements)
+    arguments = (*_RESOLVE, *target.options, *_arguments(requirements, options or Options()))
+    outcome = pip.run([Command(arguments, telling="only")], target, cwd=requirements.folder)
+    if outcome.codes != (0,):
+        raise ResolveError([failure.read(outcome, target)])
+    return _asked(outcome, target)
+
+
 @dataclass(frozen=True, slots=True)
 class _Question:
     """What is the same for all targets."""
@@ -130,29 +145,55 @@ class _Question:
             with TemporaryDirectory(prefix="canary-", dir=self.folder, ignore_cleanup_errors=True) as name:
                 wheels, proof, report = Path(name), Path(name) / "canary.json", Path(name) / "report.json"
                 canary.write(wheels, target)
+                arguments = _arguments(self.requirements, self.options)
                 commands = [
                     canary.command(wheels, target, proof, (*_RESOLVE, *target.options)),
-                    Command((*_RESOLVE, *target.options, f"--report={report}", *self._arguments())),
+                    Command((*_RESOLVE, *target.options, f"--report={report}", *arguments), telling="also"),
                 ]
                 outcome = self.pip.run(commands, target, cwd=self.requirements.folder, watch=watch)
                 canary.check(_json(proof), target)
                 if outcome.codes != (0, 0):
                     return failure.read(outcome, target)
-                items = _items(_json(report), target)
-            ended = f"{len(items)} packages"
-            return Resolution(target, items)
+                resolution = _checked(_items(_json(report), target), outcome, target)
+            ended = f"{len(resolution.items)} packages"
+            return resolution
         finally:
             task.done(ended)
 
-    def _arguments(self) -> tuple[str, ...]:
-        requirements = self.requirements
-        return (
-            *self.options.arguments,
-            *(f"--requirement={name}" for name in requirements.files),
-            *(f"--constraint={name}" for name in requirements.constraints),
-            "--",
-            *requirements.strings,
-        )
+
+def _arguments(requirements: Requirements, options: Options) -> tuple[str, ...]:
+    return (
+        *options.arguments,
+        *(f"--requirement={name}" for name in requirements.files),
+        *(f"--constraint={name}" for name in requirements.constraints),
+        "--",
+        *requirements.strings,
+    )
+
+
+def _checked(items: tuple[Item, ...], outcome: Outcome, target: Target) -> Resolution:
+    """Return a resolution that was found out to be what was asked for. Raises PipError if it is not."""
+    requirements, constraints = _asked(outcome, target)
+    resolution = Resolution(target, items, requirements, constraints)
+    closure.check(requirements, resolution, constraints)
+    return resolution
+
+
+def _asked(outcome: Outcome, target: Target) -> tuple[tuple[Requirement, ...], tuple[Requirement, ...]]:
+    """Return the requirements and the constraints that pip was asked for."""
+    if outcome.asked is None:
+        raise PipError(f"resolving for {target.label}: pip did not tell what it was asked for")
+    return (
+        tuple(_parsed(line, target) for line in outcome.asked.requirements),
+        tuple(_parsed(line, target) for line in outcome.asked.constraints),
+    )
+
+
+def _parsed(line: str, target: Target) -> Requirement:
+    try:
+        return Requirement(line)
+    except InvalidRequirement as error:
+        raise PipError(f"resolving {shown(line)!r} for {target.label}: {shown(str(error))}") from error
 
 
 def local_path(url: str) -> Path | None:
