@@ -661,7 +661,7 @@ def test_pip_under_go_generate_writes_to_data(run: Run, tmp_path: Path, monkeypa
     [
         ((), 2, "pip: there is nothing to pack; name packages, or a file of them: -r requirements.txt"),
         (("-r", "absent.txt"), 6, "absent.txt: No such file or directory; check the name"),
-        (("click", "--no-index"), 6, "resolving click for linux/amd64, Python 3.14: "),
+        (("click", "--no-index"), 6, "choosing wheels for linux/amd64, Python 3.14: click: no index in use has"),
         (("click", "--glibc", "two"), 2, "'two' is not a version of glibc such as 2.17; give --glibc 2.17 or newer"),
         (("click", "--python", "3.9"), 2, "Python 3.9 is not in the matrix"),
     ],

@@ -374,3 +374,35 @@ def test_file_that_cannot_be_understood_is_refused_with_a_lock_too(bench: Bench)
     bench.write("requirements.txt", "click ==== 1\n")
     with pytest.raises(PipError, match=r"^resolving .*click ==== 1"):
         generate(bench, request)
+
+
+@pytest.mark.parametrize(
+    ("requirements", "expected"),
+    [
+        (("fast",), "Python 3.14: fast: its wheels need glibc 2.28; give --glibc 2.28, or "),
+        (("app",), "Python 3.14: fast>=1 (which app asks for): its wheels need glibc 2.28; give --glibc 2.28, or "),
+        (("absent",), "Python 3.14: absent: no index in use has a package of this name; check its spelling, or "),
+        (
+            ("pure==3",),
+            "Python 3.14: pure==3: there is no such version; the nearest with a wheel that fits is 2.0; ask ",
+        ),
+    ],
+)
+def test_refusal_says_what_there_is_instead(bench: Bench, requirements: tuple[str, ...], expected: str) -> None:
+    """Of a requirement without wheels: which platform, why, and what to try; nothing that this program lacks."""
+    fast = [dist("fast", tag=f"cp314-cp314-{tag}") for tag in ("manylinux_2_28_x86_64", "manylinux_2_28_aarch64")]
+    bench.index.add(*fast, dist("app", requires=("fast>=1",)), dist("pure", "2.0"))
+    with pytest.raises(PipError) as caught:
+        generate(bench, asked(bench, *requirements, platforms=(LINUX, "linux/arm64")))
+    assert str(caught.value).startswith(f"choosing wheels for linux/amd64, Python 3.14; linux/arm64, {expected}")
+    assert "--allow-sdist" not in str(caught.value)
+    with pytest.raises(PipError, match=r"^choosing wheels for linux/amd64, Python 3.14: "):
+        packages.preview(MATRIX, asked(bench, *requirements), settings(bench), bench.log)
+
+
+def test_other_failures_are_told_as_they_are(bench: Bench) -> None:
+    """Requirements that exclude each other are no matter of wheels."""
+    bench.index.add(dist("click"), dist("app", requires=("click>=2",)))
+    bench.index.add(dist("click", "2.0"))
+    with pytest.raises(PipError, match=r"^resolving .* for linux/amd64, Python 3.14: .*loosen one of the requirements"):
+        generate(bench, asked(bench, "click<2", "app"))

@@ -205,6 +205,7 @@ _PIP = _options(
     _ONLY_PLATFORMS,
     _PYTHON,
     click.option("--glibc", metavar="VERSION", help="Oldest glibc of Linux that wheels may need, such as 2.28."),
+    click.option("--musl", metavar="VERSION", help="Oldest musl of Linux that wheels may need, such as 1.2."),
     click.option("--macos", metavar="VERSION", help="Oldest macOS that wheels may need, such as 12.0."),
     click.option("-i", "--index-url", default="", metavar="URL", help="As for pip."),
     click.option("--extra-index-url", "extra_index_urls", multiple=True, metavar="URL", help="As for pip."),
@@ -298,6 +299,7 @@ def pip(
     platforms: tuple[str, ...],
     pythons: tuple[str, ...],
     glibc: str | None,
+    musl: str | None,
     macos: str | None,
     index_url: str,
     extra_index_urls: tuple[str, ...],
@@ -337,7 +339,7 @@ def pip(
     if not (strings or files):
         raise UsageError("pip: there is nothing to pack", hint="name packages, or a file of them: -r requirements.txt")
     common = _Common(config, cache_dir, quiet, verbose, as_json)
-    floors = {"glibc": glibc, "macos": macos}
+    floors = {"glibc": glibc, "musl": musl, "macos": macos}
     request = packages.Request(
         bundles=Request(
             platforms=_split(platforms, "--only-platforms"),

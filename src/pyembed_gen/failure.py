@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Literal, TypeAlias, cast
 
@@ -40,7 +40,7 @@ class PipFailure:
     """Why there are no wheels for a target.
 
     ``requirement`` is as pip has it, empty where the failure is about none. ``reason`` is one line; ``lines`` is what
-    pip said, without credentials.
+    pip said, without credentials. ``outcome`` is all that came of it, if that is known.
     """
 
     kind: Kind
@@ -48,6 +48,7 @@ class PipFailure:
     target: Target
     reason: str
     lines: tuple[str, ...] = ()
+    outcome: Outcome | None = field(default=None, repr=False, compare=False)
 
 
 class ResolveError(PipError):

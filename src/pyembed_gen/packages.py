@@ -14,18 +14,20 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from installer.records import parse_record_file
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from pyembed_gen import closure, emit, lock, output, payload, piprun, plan, skew, target
 from pyembed_gen import requirements as requirements_
 from pyembed_gen.blobs import Blobs
 from pyembed_gen.errors import PipError, PyembedError, UsageError
+from pyembed_gen.failure import PipFailure, ResolveError
 from pyembed_gen.manifest import VERSION, Manifest, Origin
 from pyembed_gen.matrix import Matrix, Rule, line_of
 from pyembed_gen.notes import Notes
@@ -35,6 +37,7 @@ from pyembed_gen.pipeline import Settings
 from pyembed_gen.piprun import Pip
 from pyembed_gen.plan import Job
 from pyembed_gen.progress import Progress, Task
+from pyembed_gen.refusal import IndexFile, Refusal, explain
 from pyembed_gen.requirements import Reading, Requirements
 from pyembed_gen.resolution import Resolution
 from pyembed_gen.resolve import Options, ask, local_path, resolve
@@ -57,6 +60,9 @@ _PIPS = 6  # at once: most of their time they wait for an index
 _DIST_INFO = re.compile(r"(?P<name>[^/]+)-(?P<version>[^/-]+)\.dist-info")
 _REMOTE = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 _FIND_LINKS = "--find-links"
+_MISSING = re.compile(r"(?P<requirement>.*?)(?: \(from (?P<asker>.*)\))?")  # as pip has it
+_NOT_OFFERED = "give --allow-sdist"
+_REMEDIES = 3  # in a line
 _Asked: TypeAlias = tuple[tuple[Requirement, ...], tuple[Requirement, ...]]  # requirements, constraints
 
 
@@ -120,7 +126,8 @@ def generate(matrix: Matrix, request: Request, settings: Settings, progress: Pro
         ThreadPoolExecutor(settings.jobs, "pack") as executor,
     ):
         run = _Run(request, settings, progress, folder, pip)
-        resolutions = run.resolve([one.target for one in wanted])
+        with _explaining(matrix):
+            resolutions = run.resolve([one.target for one in wanted])
         stored = run.fetch(resolutions)
         locks = _locks(request, resolutions, stored) if request.lock else {}
         wanted = tuple(_relocked(one, locks) for one in wanted) if locks else wanted
@@ -147,7 +154,7 @@ def preview(matrix: Matrix, request: Request, settings: Settings, progress: Prog
     wanted = _wanted(matrix, request, settings)
     if all(one.current for one in wanted):
         return tuple(Preview(one.job, packages_of(one.current), up_to_date=True) for one in wanted if one.current)
-    with workspace(settings.cache) as folder, Pip(folder) as pip:
+    with workspace(settings.cache) as folder, Pip(folder) as pip, _explaining(matrix):
         resolutions = _Run(request, settings, progress, folder, pip).resolve([one.target for one in wanted])
     return tuple(
         Preview(one.job, tuple(Package(item.name, item.version) for item in resolution.items), up_to_date=False)
@@ -325,6 +332,52 @@ def _is_there(wanted: _Wanted, bundle: Packed) -> bool:
     """Whether what was made anew is what is on disk."""
     found = None if wanted.force else emit.up_to_date(wanted.job.directory, wanted.recipe)
     return found is not None and found.to_json() == bundle.manifest.to_json()
+
+
+@contextmanager
+def _explaining(matrix: Matrix) -> Iterator[None]:
+    """Say of requirements for which pip finds nothing what there is instead."""
+    try:
+        yield
+    except ResolveError as error:
+        refusals = [found for each in error.failures if (found := _refusal(each, matrix))]
+        if len(refusals) < len(error.failures):
+            raise
+        groups: dict[str, list[str]] = {}
+        for one in refusals:
+            asked = f" (which {one.asker} asks for)" if one.asker else ""
+            groups.setdefault(f"{one.requirement}{asked}: {one.reason}", []).append(one.target.label)
+        parts = (f"hoosing wheels for {'; '.join(labels)}: {what}" for what, labels in groups.items())
+        remedies = (remedy for one in refusals for remedy in one.remedies if not remedy.startswith(_NOT_OFFERED))
+        hint = ", or ".join([*dict.fromkeys(remedies)][:_REMEDIES])
+        raise PipError("c" + ". C".join(parts), hint=hint or error.hint) from error
+
+
+def _refusal(why: PipFailure, matrix: Matrix) -> Refusal | None:
+    """Return why there is nothing, if that is what pip says."""
+    match = _MISSING.fullmatch(why.requirement)
+    if why.kind != "missing" or why.outcome is None or match is None:
+        return None
+    try:
+        asked = Requirement(match["requirement"])
+        lines = why.outcome.asked.constraints if why.outcome.asked else ()
+        constraints = [Requirement(line) for line in lines]
+    except InvalidRequirement:
+        return None
+    environment = dict(why.target.environment)
+    counting = [one for one in constraints if one.marker is None or one.marker.evaluate(environment)]
+    files: dict[str, Sequence[IndexFile]] = {
+        canonicalize_name(name): found for name, found in why.outcome.files.items()
+    }
+
+    def listing(name: str) -> Sequence[IndexFile] | None:
+        # A folder has wheels of others too, and pip takes the page of an index for a file of that name.
+        own = [file for file in files.get(name, ()) if canonicalize_name(file.filename).startswith(f"{name}-")]
+        return own or None
+
+    asker = match["asker"] or ""
+    asker = "" if asker.startswith(("-r ", "-c ")) else asker.replace("==", " ")
+    return explain(asked, why.target, listing, versions=matrix.versions, constraints=counting, asker=asker)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 
 JOB is a JSON file that says where pip is, which version it must be, what markers must see, and which commands to run;
 PROOF is the JSON file that says what came of it. Of pip one function is replaced, before anything that uses it is
-loaded, and one is listened to. A pip in which that has no effect is not run. Only the standard library is used
+loaded, and two are listened to. A pip in which that has no effect is not run. Only the standard library is used
 beside pip: this file runs without its package.
 """
 
@@ -90,6 +90,33 @@ class Asked:
             return [] if alone else found
 
         RequirementCommand.get_requirements = get_requirements  # type: ignore[method-assign,assignment]
+
+
+class Found:
+    """Keeps the files that indexes and folders have of each project that pip looked for, whether they fit or not."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, dict[str, Any]] = {}
+
+    def listen(self) -> None:
+        """Begin."""
+        from pip._internal.index.package_finder import PackageFinder  # noqa: PLC0415
+
+        original = PackageFinder.evaluate_links
+
+        def evaluate_links(finder: Any, link_evaluator: Any, links: Any) -> Any:
+            links = list(links)
+            self._links.setdefault(link_evaluator.project_name, {}).update((link.filename, link) for link in links)
+            return original(finder, link_evaluator, links)
+
+        PackageFinder.evaluate_links = evaluate_links  # type: ignore[method-assign,assignment]
+
+    def told(self) -> dict[str, list[tuple[str, str, bool]]]:
+        """Return by name: names of files, their Requires-Python, whether they were yanked."""
+        return {
+            name: [(filename, link.requires_python or "", link.is_yanked) for filename, link in links.items()]
+            for name, links in self._links.items()
+        }
 
 
 def spelled(requirement: Any) -> str:
@@ -188,16 +215,23 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: settings(name) for name in ("install", "download")}
     unread = Unread()
     unread.listen()
-    asked = Asked()
+    asked, files = Asked(), Found()
     codes: list[int] = []
     for command in job["commands"]:
         arguments = command["arguments"]
         if command["telling"]:
             asked.listen(alone=command["telling"] == "only")
+            files.listen()
         codes.append(run(arguments, found[arguments[0]] if command["settings"] else {}))
         if codes[-1]:
             break
-    return {"codes": codes, "looks": looks(), "unread": unread.messages, "asked": asked.lines}
+    return {
+        "codes": codes,
+        "looks": looks(),
+        "unread": unread.messages,
+        "asked": asked.lines,
+        "files": files.told() if any(codes) else {},
+    }
 
 
 def _main(job: str, proof: str) -> int:

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pyembed_gen.errors import PipError
+from pyembed_gen.refusal import IndexFile
 from pyembed_gen.target import Target
 from pyembed_gen.url import shown
 
@@ -62,6 +63,7 @@ class Outcome:
 
     None of that holds credentials of URLs. ``looks`` is how often markers were evaluated, ``unread`` what pip says of
     pages of an index that it could not have. ``asked`` is None if no command was to tell, or came as far.
+    ``files`` are those that there are of each project that pip looked for, if it then failed.
     """
 
     codes: tuple[int, ...]
@@ -69,6 +71,7 @@ class Outcome:
     looks: int
     unread: tuple[str, ...] = ()
     asked: Asked | None = None
+    files: Mapping[str, tuple[IndexFile, ...]] = field(default_factory=dict, repr=False)
 
 
 class Pip:
@@ -225,4 +228,5 @@ def _outcome(proof: Path, code: int, lines: list[str], target: Target) -> Outcom
     if "unfit" in told:
         raise PipError(f"steering pip {VERSION} for {target.label}: {told['unfit']}", hint=_STEERED)
     asked = told["asked"] and Asked(tuple(told["asked"]["requirements"]), tuple(told["asked"]["constraints"]))
-    return Outcome(tuple(told["codes"]), tuple(lines), told["looks"], tuple(map(shown, told["unread"])), asked)
+    found = {name: tuple(IndexFile(*each) for each in rows) for name, rows in told["files"].items()}
+    return Outcome(tuple(told["codes"]), tuple(lines), told["looks"], tuple(map(shown, told["unread"])), asked, found)

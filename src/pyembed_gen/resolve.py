@@ -153,7 +153,7 @@ class _Question:
                 outcome = self.pip.run(commands, target, cwd=self.requirements.folder, watch=watch)
                 canary.check(_json(proof), target)
                 if outcome.codes != (0, 0):
-                    return failure.read(outcome, target)
+                    return replace(failure.read(outcome, target), outcome=outcome)
                 resolution = _checked(_items(_json(report), target), outcome, target)
             ended = f"{len(resolution.items)} packages"
             return resolution
