@@ -320,6 +320,21 @@ def test_locked_wheels_are_enough_offline(bench: Bench) -> None:
     assert (again.manifest, bench.index.paths) == (first[0].manifest, [])
 
 
+def test_offline_refuses_what_a_server_has(bench: Bench) -> None:
+    """A URL of a wheel, of a requirement file and of a page of wheels: nothing is asked for."""
+    wheel = dist("click")
+    bench.index.add(wheel)
+    bench.write("links.txt", f"--find-links {bench.index.simple}/click/\nclick\n")
+    for request in (
+        asked(bench, f"click @ {bench.index.link(wheel)}"),
+        asked(bench, files=(f"{bench.index.url}/requirements.txt",)),
+        asked(bench, files=("links.txt",)),
+    ):
+        with pytest.raises(PipError, match=r"^resolving .*http.*: --offline allows only what is on this machine; run "):
+            generate(bench, request, offline=True)
+    assert bench.index.paths == []
+
+
 def test_prerelease_that_nothing_asks_for_is_told(bench: Bench) -> None:
     """pip takes one without a word if no final release fits."""
     bench.index.add(dist("click", "2.0rc1"))

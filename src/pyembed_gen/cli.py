@@ -133,12 +133,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 _CACHE_DIR = click.option(
     "--cache-dir", type=_PATH, metavar="DIR", help="Cache folder.  [default: $PYEMBED_CACHE or the system's]"
 )
-_WATCHING = _options(
-    click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and what --json asks for."),
-    click.option(
-        "-v", "--verbose", count=True, help="Say what each rule drops; twice, with --dry-run: each file that it drops."
-    ),
-)
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and what --json asks for.")
 _ONLY_PLATFORMS = click.option(
     "--only-platforms",
     "platforms",
@@ -169,7 +164,7 @@ _OUTPUT = _options(
     click.option("--force", is_flag=True, help="Make bundles that are up to date again."),
     click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing."),
     _JSON,
-    _WATCHING,
+    _QUIET,
     _DEBUG,
 )
 _GENERATE = _options(
@@ -192,6 +187,9 @@ _GENERATE = _options(
     ),
     click.option("--offline", is_flag=True, help="Use only the cache and file: URLs."),
     click.option("--insecure", is_flag=True, help="Take an archive that no lock and no release has a sum for."),
+    click.option(
+        "-v", "--verbose", count=True, help="Say what each rule drops; twice, with --dry-run: each file that it drops."
+    ),
     _OUTPUT,
 )
 _PIP = _options(
@@ -218,6 +216,7 @@ _PIP = _options(
     click.option("--upgrade", is_flag=True, help="Ask the index again, even if nothing has changed here."),
     click.option("--lock", is_flag=True, help="Write pylock files beside the first -r FILE; later runs keep to them."),
     click.option("--offline", is_flag=True, help="Use only the cache and wheels on this machine."),
+    click.option("-v", "--verbose", count=True, help="Say what each rule drops."),
     _OUTPUT,
 )
 

@@ -334,6 +334,18 @@ def _is_there(wanted: _Wanted, bundle: Packed) -> bool:
     return found is not None and found.to_json() == bundle.manifest.to_json()
 
 
+def _check_offline(request: Request, targets: Sequence[Target]) -> None:
+    """Refuse what pip would ask a server for, whatever it is told."""
+    reading = requirements_.read(request.requirements)
+    remote = [one.path for one in reading.inputs if _REMOTE.match(one.path)]
+    if not all(_lock(request, one) for one in targets):
+        remote += [line for line in reading.options if line.startswith(_FIND_LINKS) and "://" in line]
+        remote += [url for url in reading.urls if _REMOTE.match(url)]
+    if remote:
+        what = f"resolving {shown(remote[0])}: --offline allows only what is on this machine"
+        raise PipError(what, hint="run once with --lock and without --offline")
+
+
 @contextmanager
 def _explaining(matrix: Matrix) -> Iterator[None]:
     """Say of requirements for which pip finds nothing what there is instead."""
@@ -399,6 +411,8 @@ class _Run:
 
     def resolve(self, targets: Sequence[Target]) -> tuple[Resolution, ...]:
         """Choose wheels for all targets, by lock or by pip; they agree unless skew is allowed."""
+        if self.settings.offline:
+            _check_offline(self.request, targets)
         locked = self._locked(targets)
         chosen = resolve(
             self.request.requirements,
