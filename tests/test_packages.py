@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 import native
 from index import dist
 from pipping import Bench, pipping
-from pyembed_gen import emit, matrix, packages, plan, resolve, verify
+from pyembed_gen import emit, matrix, output, packages, plan, resolve, verify
 from pyembed_gen.download import Policy
 from pyembed_gen.errors import ArchiveError, PipError, UsageError
 from pyembed_gen.output import Result
@@ -215,11 +215,19 @@ def test_interpreter_is_not_replaced(bench: Bench) -> None:
     values = json.loads(path.read_text())
     values["origin"]["flavour"] = "install_only"
     path.write_text(json.dumps(values))
-    with pytest.raises(UsageError, match="holds an interpreter, no packages; choose another --out"):
+    with pytest.raises(UsageError, match="holds an interpreter, not packages; choose another --out"):
         generate(bench, asked(bench, "click"))
     path.write_text("{}")
     with pytest.raises(UsageError, match="is there and is no bundle"):
         generate(bench, asked(bench, "click"))
+
+
+def test_packages_are_not_replaced(bench: Bench) -> None:
+    """Nor does an interpreter go where packages are."""
+    bench.index.add(dist("click"))
+    (result,) = generate(bench, asked(bench, "click"))
+    with pytest.raises(UsageError, match="holds packages, not an interpreter; choose another --out"):
+        output.check([result.job], [result.job], MATRIX)
 
 
 def test_offline_takes_what_is_here(bench: Bench) -> None:

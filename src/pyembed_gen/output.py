@@ -6,13 +6,14 @@ from itertools import groupby
 from pathlib import Path
 
 from pyembed_gen import emit
-from pyembed_gen.manifest import Manifest
+from pyembed_gen.errors import PyembedError, UsageError
+from pyembed_gen.manifest import FILE_NAME, Manifest
 from pyembed_gen.matrix import Matrix
 from pyembed_gen.pack import Packed
 from pyembed_gen.plan import Job
 from pyembed_gen.progress import Progress
 
-__all__ = ["Result", "check", "write"]
+__all__ = ["PIP", "Result", "check", "write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,34 @@ class Result:
         return emit.embedded_size(self.manifest)
 
 
-def check(jobs: Sequence[Job], missing: Collection[Job], matrix: Matrix) -> None:
-    """Refuse, before anything is made, what could not be written. ``missing`` are the jobs that are not up to date."""
+PIP = "pip"
+"""What the origin of a bundle of packages has as its flavour."""
+
+
+def check(jobs: Sequence[Job], missing: Collection[Job], matrix: Matrix, *, packages: bool = False) -> None:
+    """Refuse, before anything is made, what could not be written. ``missing`` are the jobs that are not up to date.
+
+    Nor do ``packages`` replace an interpreter, or the other way round: both kinds of bundles have the same folders.
+    """
+    for job in jobs:
+        _check_kind(job, packages=packages)
     wanted = {job.out for job in missing}
     for out, group in _by_out(jobs):
         if out in wanted:
             emit.check_place(out)
         emit.check_siblings(out, group, matrix.platforms)
+
+
+def _check_kind(job: Job, *, packages: bool) -> None:
+    if not (job.directory / FILE_NAME).is_file():
+        return
+    try:
+        there = emit.read_bundle(job.directory).origin.flavour == PIP
+    except PyembedError:
+        return
+    if there != packages:
+        found, wanted = ("packages", "an interpreter") if there else ("an interpreter", "packages")
+        raise UsageError(f"{job.directory} holds {found}, not {wanted}", hint=f"choose another --out for {wanted}")
 
 
 def write(jobs: Sequence[Job], packed: Mapping[Job, Packed], matrix: Matrix, progress: Progress) -> None:

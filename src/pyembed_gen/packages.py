@@ -26,7 +26,7 @@ from packaging.utils import canonicalize_name
 from pyembed_gen import closure, emit, lock, output, payload, piprun, plan, skew, target
 from pyembed_gen import requirements as requirements_
 from pyembed_gen.blobs import Blobs
-from pyembed_gen.errors import PipError, PyembedError, UsageError
+from pyembed_gen.errors import PipError, UsageError
 from pyembed_gen.failure import PipFailure, ResolveError
 from pyembed_gen.manifest import VERSION, Manifest, Origin
 from pyembed_gen.matrix import Matrix, Rule, line_of
@@ -51,8 +51,6 @@ from pyembed_gen.workspace import workspace
 
 __all__ = ["Package", "Preview", "Request", "generate", "packages_of", "preview"]
 
-FLAVOUR = "pip"
-"""What the manifest's origin calls a bundle of packages."""
 
 # Raised whenever a change to this program changes the bundle that equal inputs give.
 _REVISION = 1
@@ -192,21 +190,8 @@ def _wanted(matrix: Matrix, request: Request, settings: Settings) -> tuple[_Want
         recipe = _recipe(job, chosen, inputs or [], _sum(found) if found else "")
         current = None if anew else emit.up_to_date(job.directory, recipe)
         wanted.append(_Wanted(job, chosen, inputs or [], recipe, current, settings.force))
-        _check_kind(job)
-    output.check(jobs, [one.job for one in wanted if not one.current], matrix)
+    output.check(jobs, [one.job for one in wanted if not one.current], matrix, packages=True)
     return tuple(wanted)
-
-
-def _check_kind(job: Job) -> None:
-    """Refuse to replace an interpreter: both kinds of bundles have the same folders."""
-    if (job.directory / "files.json").is_file():
-        try:
-            flavour = emit.read_bundle(job.directory).origin.flavour
-        except PyembedError:
-            return
-        if flavour != FLAVOUR:
-            hint = "choose another --out for packages"
-            raise UsageError(f"{job.directory} holds an interpreter, no packages", hint=hint)
 
 
 def _inputs(request: Request, reading: Reading) -> list[object] | None:
@@ -322,7 +307,7 @@ def _recipe(job: Job, chosen: Target, inputs: Sequence[object], locked: str) -> 
         "drop": [[rule.name, *rule.patterns] for rule in _DROP],
         "codec": [job.codec.name, job.codec.level, payload.library(job.codec), payload.CHUNK],
     }
-    return hashlib.sha256(json.dumps([FLAVOUR, values], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([output.PIP, values], sort_keys=True).encode()).hexdigest()
 
 
 _DROP: tuple[Rule, ...] = DROP
@@ -516,7 +501,7 @@ def _origin(wanted: _Wanted, stored: Iterable[Stored]) -> Origin:
         python=wanted.job.version,
         pbs="",
         triple=wanted.job.platform.triple,
-        flavour=FLAVOUR,
+        flavour=output.PIP,
         archive="wheels",
         sha256=hashlib.sha256("\n".join(sums).encode()).hexdigest(),
         portable=True,
