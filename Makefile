@@ -51,7 +51,7 @@ lint-python: .venv/tools
 lint-go:
 	@test -z "$$(gofmt -l $(GO_SOURCES))" || { gofmt -l $(GO_SOURCES); echo "run gofmt -w on these"; exit 1; }
 	cd runtime && go vet ./... && go run $(STATICCHECK) ./...
-	cd runtime && for target in windows/amd64 darwin/arm64 freebsd/amd64 android/arm64; do \
+	cd runtime && for target in windows/amd64 darwin/arm64 freebsd/amd64 android/arm64 plan9/amd64 js/wasm; do \
 		GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 go vet ./... || exit 1; done
 
 .venv/python:

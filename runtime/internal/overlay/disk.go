@@ -2,8 +2,6 @@ package overlay
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,7 @@ import (
 
 	"pyembed.invalid/runtime/internal/basedir"
 	"pyembed.invalid/runtime/internal/manifest"
+	"pyembed.invalid/runtime/internal/tree"
 )
 
 // A difference is how an overlay on disk is not as it is to be.
@@ -87,7 +86,7 @@ func (e *entry) same(root string) bool {
 // repair puts right what is different. An overlay that is missing appears by a rename;
 // in one that is there each entry is replaced, so that those who use it miss nothing.
 func (d *difference) repair(root, prefix string, entries []entry) error {
-	tmp, err := makeTemp(prefix)
+	tmp, err := tree.MakeTemp(prefix)
 	if err != nil {
 		return err
 	}
@@ -156,14 +155,6 @@ func replace(from, to, aside string) error {
 		return err
 	}
 	return os.Rename(from, to)
-}
-
-// makeTemp makes a directory with a name that is swept if we die.
-func makeTemp(prefix string) (string, error) {
-	var random [8]byte
-	rand.Read(random[:])
-	tmp := prefix + "tmp-" + hex.EncodeToString(random[:])
-	return tmp, os.Mkdir(tmp, 0o755)
 }
 
 // below is the path of an entry.

@@ -12,6 +12,3 @@ func linked(target, at string) bool { return hardLinked(target, at) }
 
 // writable is not looked at, as in package basedir.
 func writable(info fs.FileInfo) bool { return false }
-
-// busy is for systems where a file that is open can't be renamed.
-func busy(err error) bool { return false }

@@ -18,6 +18,3 @@ func linked(target, at string) bool {
 
 // writable reports whether anyone but the owner may write a file.
 func writable(info fs.FileInfo) bool { return info.Mode()&0o022 != 0 }
-
-// busy is for systems where a file that is open can't be renamed.
-func busy(err error) bool { return false }

@@ -1,11 +1,6 @@
 package overlay
 
-import (
-	"errors"
-	"io/fs"
-
-	"golang.org/x/sys/windows"
-)
+import "io/fs"
 
 // makeLink makes at a hard link to target or a copy of it: symbolic links need a
 // privilege.
@@ -16,8 +11,3 @@ func linked(target, at string) bool { return hardLinked(target, at) }
 
 // writable is not looked at, as in package basedir.
 func writable(info fs.FileInfo) bool { return false }
-
-// busy reports whether somebody may have the file open.
-func busy(err error) bool {
-	return errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_SHARING_VIOLATION)
-}

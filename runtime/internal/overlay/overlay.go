@@ -44,7 +44,7 @@ import (
 
 	"pyembed.invalid/runtime/internal/basedir"
 	"pyembed.invalid/runtime/internal/lock"
-	"pyembed.invalid/runtime/internal/manifest"
+	"pyembed.invalid/runtime/internal/tree"
 )
 
 // A Spec says what an overlay is of. Paths are absolute and clean.
@@ -101,7 +101,7 @@ func Hold(s Spec, places []Place) (root string, lease *lock.Lease, err error) {
 		if root, err = Ensure(s, places); err != nil {
 			return "", nil, err
 		}
-		lease, err = lock.TakeLease(filepath.Join(root, manifest.LeaseName))
+		lease, err = lock.TakeLease(tree.LeaseOf(root))
 		if err == nil || !errors.Is(err, lock.ErrHeld) && !errors.Is(err, fs.ErrNotExist) {
 			return root, lease, nil
 		}
@@ -154,7 +154,7 @@ func ensure(root, prefix string, entries []entry) error {
 // passing reports whether an error may be gone at the next attempt: a sweep took our
 // temporary directory, another process was faster, or a scanner has the file open.
 func passing(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || busy(err)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || tree.Busy(err)
 }
 
 // touch says by the modification time that the overlay is in use, so that it is not

@@ -120,12 +120,13 @@ func (t *Tree) writeStamp(root, tmp string, p *plan, known map[string]record) er
 // makeTemp makes a directory for what is not published yet: beside the tree, or in
 // a caller's directory, which may be a file system of its own.
 func (t *Tree) makeTemp() (string, error) {
-	dir, err := makeTemp(t.Beside(""))
+	dir, err := MakeTemp(t.Beside(""))
 	return dir, place(err)
 }
 
-// makeTemp makes a directory with a temporary name that begins with start.
-func makeTemp(start string) (string, error) {
+// MakeTemp makes a directory with a temporary name that begins with start: if its maker
+// dies, a sweep knows it by that.
+func MakeTemp(start string) (string, error) {
 	for {
 		dir := tempName(start)
 		if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {

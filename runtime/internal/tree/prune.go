@@ -152,7 +152,7 @@ func (p Pruning) pruneOne(g *group, running func() bool) (bool, error) {
 // or, if there is none, of its stamp. A time in the future, as after the clock was set
 // back, begins anew.
 func (p Pruning) old(path string) bool {
-	used := leaseOf(path)
+	used := LeaseOf(path)
 	info, err := os.Lstat(used)
 	if errors.Is(err, fs.ErrNotExist) {
 		used = filepath.Join(path, stampName)
@@ -203,7 +203,7 @@ func (p Pruning) dropOverlays(g *group) error {
 	if len(old) == 0 || s == nil {
 		return nil
 	}
-	held, err := seize(g.path+".lock", leaseOf(g.path))
+	held, err := seize(g.path+".lock", LeaseOf(g.path))
 	if err != nil {
 		return unlessInUse(err)
 	}
@@ -233,7 +233,7 @@ func (p Pruning) discard(g *group, running func() bool) (bool, error) {
 	if !s.interpreter() && running() {
 		return false, nil
 	}
-	held, err := seize(g.path+".lock", leaseOf(g.path))
+	held, err := seize(g.path+".lock", LeaseOf(g.path))
 	if err != nil {
 		return false, unlessInUse(err)
 	}
@@ -252,7 +252,7 @@ func (p Pruning) discard(g *group, running func() bool) (bool, error) {
 // dropRests removes what is there without a tree: what killed processes left, overlays of
 // a tree that lies elsewhere, unless somebody uses them, and the lock.
 func (g *group) dropRests() error {
-	held, err := seize(g.path+".lock", leaseOf(g.path))
+	held, err := seize(g.path+".lock", LeaseOf(g.path))
 	if err != nil {
 		return unlessInUse(err)
 	}
@@ -283,7 +283,7 @@ func dropOverlay(path string) (gone bool, err error) {
 	if info, err := os.Lstat(filepath.Join(path, "pyvenv.cfg")); err != nil || !info.Mode().IsRegular() {
 		return false, nil // it is not ours
 	}
-	l, err := lock.Try(leaseOf(path), lock.Exclusive)
+	l, err := lock.Try(LeaseOf(path), lock.Exclusive)
 	if err != nil {
 		return false, unlessInUse(err)
 	}
@@ -310,7 +310,7 @@ func (g *group) running() bool {
 	if s == nil || !s.interpreter() {
 		return false
 	}
-	held, err := seize(g.path+".lock", leaseOf(g.path))
+	held, err := seize(g.path+".lock", LeaseOf(g.path))
 	if err != nil {
 		return true
 	}

@@ -2,7 +2,11 @@
 
 package tree
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // readFile reads up to limit bytes of a regular file; nil if it can't. It uses a bare
 // descriptor, see lock's handle.
@@ -26,4 +30,9 @@ func readFile(path string, limit int) []byte {
 		done += n
 	}
 	return data
+}
+
+// noDescriptor reports whether a file could not be opened because too many are open.
+func noDescriptor(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
 }

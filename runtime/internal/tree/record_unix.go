@@ -19,16 +19,11 @@ type statter struct {
 
 // newStatter opens root.
 func newStatter(root string) (*statter, error) {
-	for {
-		fd, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return nil, &fs.PathError{Op: "open", Path: root, Err: err}
-		}
-		return &statter{root: root, fd: fd, euid: uint32(os.Geteuid())}, nil
+	fd, err := retry(func() (int, error) { return unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: root, Err: err}
 	}
+	return &statter{root: root, fd: fd, euid: uint32(os.Geteuid())}, nil
 }
 
 // close closes the directory.

@@ -36,7 +36,7 @@ func (t *Tree) Remove() (gone bool, err error) {
 	if there, err := t.there(); !there || err != nil {
 		return err == nil, err
 	}
-	held, err := seize(t.lockPath(), leaseOf(t.path))
+	held, err := seize(t.lockPath(), LeaseOf(t.path))
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return false, unlessInUse(err)
 	}
@@ -159,7 +159,7 @@ func (s *seized) remove() {
 // unlessInUse is nil for errors that mean that a tree is not to be removed now: somebody
 // uses it or, on Windows, has a file in it open, or that can't be told.
 func unlessInUse(err error) error {
-	if errors.Is(err, lock.ErrHeld) || errors.Is(err, errors.ErrUnsupported) || busy(err) {
+	if errors.Is(err, lock.ErrHeld) || errors.Is(err, errors.ErrUnsupported) || Busy(err) {
 		return nil
 	}
 	return err

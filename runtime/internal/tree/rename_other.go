@@ -12,5 +12,5 @@ func rename(from, to string) error {
 	return os.Rename(from, to)
 }
 
-// busy: what is open can be renamed all the same.
-func busy(error) bool { return false }
+// Busy: what is open can be renamed all the same.
+func Busy(error) bool { return false }

@@ -21,7 +21,7 @@ const renamesOpen = false
 func rename(from, to string) error {
 	var err error
 	for pause := 10 * time.Millisecond; pause < time.Second; pause *= 2 {
-		if err = os.Rename(from, to); err == nil || !busy(err) {
+		if err = os.Rename(from, to); err == nil || !Busy(err) {
 			return err
 		}
 		if info, statErr := os.Lstat(to); statErr == nil && !info.IsDir() {
@@ -37,7 +37,7 @@ func rename(from, to string) error {
 	return err
 }
 
-// busy reports whether somebody has the file open.
-func busy(err error) bool {
+// Busy reports whether somebody has the file open.
+func Busy(err error) bool {
 	return errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_SHARING_VIOLATION)
 }

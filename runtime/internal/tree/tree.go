@@ -121,8 +121,8 @@ func place(err error) error {
 // lockPath is where the tree's lock lies.
 func (t *Tree) lockPath() string { return t.Beside("lock") }
 
-// leaseOf is where the lease of the tree or overlay at path lies.
-func leaseOf(path string) string { return filepath.Join(path, manifest.LeaseName) }
+// LeaseOf is where the lease of the tree or overlay at path lies.
+func LeaseOf(path string) string { return filepath.Join(path, manifest.LeaseName) }
 
 // Beside is the path of something that belongs to the tree but is not part of it.
 func (t *Tree) Beside(what string) string {
@@ -141,7 +141,7 @@ func (t *Tree) warm(ctx context.Context) (bool, error) {
 	switch err := t.takeLease(); {
 	case errors.Is(err, lock.ErrHeld), errors.Is(err, fs.ErrNotExist):
 		return false, nil // it is being removed, or was just now: another may appear
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+	case noDescriptor(err):
 		return false, err // the tree must not be used without one for want of a descriptor
 	}
 	return t.right(ctx)
@@ -167,7 +167,7 @@ func (t *Tree) takeLease() error {
 	if t.lease != nil {
 		return nil
 	}
-	lease, err := lock.TakeLease(leaseOf(t.path))
+	lease, err := lock.TakeLease(LeaseOf(t.path))
 	if err == nil {
 		lease.Touch(time.Now())
 		t.lease = lease
@@ -228,7 +228,7 @@ func (t *Tree) unlock(l *lock.File, err error) {
 	if t.lease != nil {
 		t.lease.Release()
 		t.lease = nil
-		if lease, err := lock.Try(leaseOf(t.path), lock.Exclusive); err == nil {
+		if lease, err := lock.Try(LeaseOf(t.path), lock.Exclusive); err == nil {
 			lease.Remove()
 		}
 	}
