@@ -18,7 +18,7 @@ from pyembed_gen.errors import ArchiveError, PipError, UsageError
 from pyembed_gen.output import Result
 from pyembed_gen.packages import Package, Request
 from pyembed_gen.pipeline import Settings
-from pyembed_gen.requirements import Requirements
+from pyembed_gen.requirements import Requirements, read
 from pyembed_gen.resolve import Options
 from pyembed_gen.skew import SkewError
 
@@ -128,12 +128,13 @@ def test_recipe_is_the_same_elsewhere_and_keeps_secrets(bench: Bench, tmp_path: 
     def recipe(folder: Path, constraint: str, password: str) -> str:
         (folder / "requirements.txt").write_text("click\n")
         (folder / "constraints.txt").write_text(constraint)
+        asked = Requirements((), ("requirements.txt",), ("constraints.txt",), folder)
         request = Request(
             plan.Request(platforms=(LINUX,), out=tmp_path / "o"),
-            Requirements((), ("requirements.txt",), ("constraints.txt",), folder),
+            asked,
             Options(index_url=f"https://user:{password}@example.com/simple"),
         )
-        return packages._wanted(MATRIX, request, settings(bench))[0].recipe
+        return packages._wanted(MATRIX, request, settings(bench), read(asked))[0].recipe
 
     other = tmp_path / "other"
     other.mkdir()

@@ -113,6 +113,10 @@ class _Common:
     def matrix(self) -> matrix_.Matrix:
         return matrix_.load(self.config or matrix_.find(Path.cwd(), _passed_over))
 
+    def settings(self, jobs: int | None, *, offline: bool, force: bool, insecure: bool = False) -> Settings:
+        policy = Policy.from_environ(os.environ)
+        return Settings(self.cache, policy, jobs or _processors(), offline, insecure, force)
+
 
 def _passed_over(path: Path) -> None:
     click.echo(f"passing over {path}: it belongs to somebody else; name it with --config if you trust it", err=True)
@@ -267,14 +271,7 @@ def generate(
         codec=codec or "",
         level=level,
     )
-    settings = Settings(
-        cache=common.cache,
-        policy=Policy.from_environ(os.environ),
-        jobs=jobs or _processors(),
-        offline=offline,
-        insecure=insecure,
-        force=force,
-    )
+    settings = common.settings(jobs, offline=offline, force=force, insecure=insecure)
     matrix = common.matrix()
     with terminal.watching(quiet=quiet) as progress:
         if dry_run:
@@ -363,13 +360,7 @@ def pip(
         upgrade=upgrade,
         lock=lock,
     )
-    settings = Settings(
-        cache=common.cache,
-        policy=Policy.from_environ(os.environ),
-        jobs=jobs or _processors(),
-        offline=offline,
-        force=force,
-    )
+    settings = common.settings(jobs, offline=offline, force=force)
     matrix = common.matrix()
     since = time.monotonic()
     try:

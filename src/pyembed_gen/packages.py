@@ -26,10 +26,11 @@ from packaging.utils import canonicalize_name
 from pyembed_gen import closure, emit, lock, output, payload, piprun, plan, skew, target
 from pyembed_gen import requirements as requirements_
 from pyembed_gen.blobs import Blobs
+from pyembed_gen.download import hash_file
 from pyembed_gen.errors import PipError, UsageError
 from pyembed_gen.failure import PipFailure, ResolveError
 from pyembed_gen.manifest import VERSION, Manifest, Origin
-from pyembed_gen.matrix import Matrix, Rule, line_of
+from pyembed_gen.matrix import Matrix, line_of
 from pyembed_gen.notes import Notes
 from pyembed_gen.output import Result
 from pyembed_gen.pack import Packed, Packer, Pending
@@ -113,7 +114,8 @@ def generate(matrix: Matrix, request: Request, settings: Settings, progress: Pro
     """
     progress = Notes(progress)
     since = time.monotonic()
-    wanted = _wanted(matrix, request, settings)
+    reading = requirements_.read(request.requirements)
+    wanted = _wanted(matrix, request, settings, reading)
     jobs = [one.job for one in wanted]
     if all(one.current for one in wanted):
         output.write(jobs, {}, matrix, progress)
@@ -123,11 +125,11 @@ def generate(matrix: Matrix, request: Request, settings: Settings, progress: Pro
         Pip(folder) as pip,
         ThreadPoolExecutor(settings.jobs, "pack") as executor,
     ):
-        run = _Run(request, settings, progress, folder, pip)
+        run = _Run(request, reading, settings, progress, folder, pip)
         with _explaining(matrix):
             resolutions = run.resolve([one.target for one in wanted])
         stored = run.fetch(resolutions)
-        locks = _locks(request, resolutions, stored) if request.lock else {}
+        locks = _locks(request, reading, resolutions, stored) if request.lock else {}
         wanted = tuple(_relocked(one, locks) for one in wanted) if locks else wanted
         packer = Packer(Blobs(folder), settings.cache.create(settings.cache.packs), jobs[0].codec, executor)
         try:
@@ -149,11 +151,12 @@ def generate(matrix: Matrix, request: Request, settings: Settings, progress: Pro
 def preview(matrix: Matrix, request: Request, settings: Settings, progress: Progress) -> tuple[Preview, ...]:
     """Return what :func:`generate` would do. It asks pip if anything is not up to date, and downloads no wheel."""
     progress = Notes(progress)
-    wanted = _wanted(matrix, request, settings)
+    reading = requirements_.read(request.requirements)
+    wanted = _wanted(matrix, request, settings, reading)
     if all(one.current for one in wanted):
         return tuple(Preview(one.job, packages_of(one.current), up_to_date=True) for one in wanted if one.current)
     with workspace(settings.cache) as folder, Pip(folder) as pip, _explaining(matrix):
-        resolutions = _Run(request, settings, progress, folder, pip).resolve([one.target for one in wanted])
+        resolutions = _Run(request, reading, settings, progress, folder, pip).resolve([one.target for one in wanted])
     return tuple(
         Preview(one.job, tuple(Package(item.name, item.version) for item in resolution.items), up_to_date=False)
         for one, resolution in zip(wanted, resolutions, strict=True)
@@ -178,9 +181,9 @@ class _Wanted:
     force: bool
 
 
-def _wanted(matrix: Matrix, request: Request, settings: Settings) -> tuple[_Wanted, ...]:
+def _wanted(matrix: Matrix, request: Request, settings: Settings, reading: Reading) -> tuple[_Wanted, ...]:
     jobs = [replace(job, pbs="", base="", asset="") for job in plan.plan(matrix, request.bundles)]
-    inputs = _inputs(request, requirements_.read(request.requirements))
+    inputs = _inputs(request, reading)
     anew = settings.force or request.upgrade or request.lock or inputs is None
     _check_locks(request)
     wanted = []
@@ -240,8 +243,7 @@ def _wheels_in(place: str, folder: Path) -> Iterator[Path]:
 
 def _sum(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_file(path).sha256
     except OSError as error:
         raise PipError(f"reading {path}: {error.strerror or error}") from error
 
@@ -262,14 +264,18 @@ def _lock(request: Request, chosen: Target) -> Path | None:
     return found
 
 
-def _digest(request: Request, asked: _Asked, folder: Path) -> str:
+def _pre(request: Request, reading: Reading) -> bool:
+    """Whether pre-releases are asked for, by an option or in a file."""
+    return request.options.pre or "--pre" in reading.options
+
+
+def _digest(request: Request, reading: Reading, asked: _Asked, folder: Path) -> str:
     """Return what tells whether a lock in a folder is for what is asked for."""
-    pre = request.options.pre or "--pre" in requirements_.read(request.requirements).options
-    return lock.digest(*asked, ["--pre"] if pre else [], folder=folder)
+    return lock.digest(*asked, ["--pre"] if _pre(request, reading) else [], folder=folder)
 
 
 def _locks(
-    request: Request, resolutions: Sequence[Resolution], stored: Sequence[Sequence[Stored]]
+    request: Request, reading: Reading, resolutions: Sequence[Resolution], stored: Sequence[Sequence[Stored]]
 ) -> dict[Path, tuple[Resolution, str]]:
     """Return what belongs into which lock; by now all sums are known."""
     folder = request.locks
@@ -278,7 +284,7 @@ def _locks(
     for resolution, each in zip(resolutions, stored, strict=True):
         if folder is not None:
             summed = replace(resolution, items=tuple(one.item for one in each))
-            inputs = _digest(request, (resolution.requirements, resolution.constraints), folder)
+            inputs = _digest(request, reading, (resolution.requirements, resolution.constraints), folder)
             locks[lock.destination(folder, resolution.target, several=several)] = (summed, inputs)
     return locks
 
@@ -304,13 +310,10 @@ def _recipe(job: Job, chosen: Target, inputs: Sequence[object], locked: str) -> 
         "lock": locked,
         "target": [row.key, row.triple, row.format, row.machine, row.wheels, row.abi, chosen.version, chosen.floor],
         "environment": dict(chosen.environment),
-        "drop": [[rule.name, *rule.patterns] for rule in _DROP],
+        "drop": [[rule.name, *rule.patterns] for rule in DROP],
         "codec": [job.codec.name, job.codec.level, payload.library(job.codec), payload.CHUNK],
     }
     return hashlib.sha256(json.dumps([output.PIP, values], sort_keys=True).encode()).hexdigest()
-
-
-_DROP: tuple[Rule, ...] = DROP
 
 
 def _is_there(wanted: _Wanted, bundle: Packed) -> bool:
@@ -319,9 +322,8 @@ def _is_there(wanted: _Wanted, bundle: Packed) -> bool:
     return found is not None and found.to_json() == bundle.manifest.to_json()
 
 
-def _check_offline(request: Request, targets: Sequence[Target]) -> None:
+def _check_offline(request: Request, reading: Reading, targets: Sequence[Target]) -> None:
     """Refuse what pip would ask a server for, whatever it is told."""
-    reading = requirements_.read(request.requirements)
     remote = [one.path for one in reading.inputs if _REMOTE.match(one.path)]
     if not all(_lock(request, one) for one in targets):
         remote += [line for line in reading.options if line.startswith(_FIND_LINKS) and "://" in line]
@@ -389,6 +391,7 @@ class _Begun:
 @dataclass(frozen=True, slots=True)
 class _Run:
     request: Request
+    reading: Reading
     settings: Settings
     progress: Progress
     folder: Path
@@ -397,7 +400,7 @@ class _Run:
     def resolve(self, targets: Sequence[Target]) -> tuple[Resolution, ...]:
         """Choose wheels for all targets, by lock or by pip; they agree unless skew is allowed."""
         if self.settings.offline:
-            _check_offline(self.request, targets)
+            _check_offline(self.request, self.reading, targets)
         locked = self._locked(targets)
         chosen = resolve(
             self.request.requirements,
@@ -426,13 +429,12 @@ class _Run:
             return {}
         asked = ask(self.request.requirements, targets[0], pip=self.pip, options=self._options())
         return {
-            one: lock.read(path, one, *asked, inputs=_digest(self.request, asked, path.parent))
+            one: lock.read(path, one, *asked, inputs=_digest(self.request, self.reading, asked, path.parent))
             for one, path in paths.items()
         }
 
     def _tell_prereleases(self, resolution: Resolution) -> None:
-        pre = self.request.options.pre or "--pre" in requirements_.read(self.request.requirements).options
-        if not pre:
+        if not _pre(self.request, self.reading):
             for line in closure.prereleases(resolution.requirements, resolution, resolution.constraints):
                 self.progress.note(line)
 
@@ -462,7 +464,7 @@ class _Run:
 
     def _begin(self, wanted: _Wanted, stored: Sequence[Stored], packer: Packer) -> _Begun:
         row = wanted.job.platform
-        tree = site_directory([_wheel(each) for each in stored], packer.blobs, drop=_DROP, platform=row)
+        tree = site_directory([_wheel(each) for each in stored], packer.blobs, drop=DROP, platform=row)
         self._check_native(tree, packer.blobs, wanted, stored)
         task = self.progress.task(f"packing for {wanted.target.label}", sum(file.size for file in tree.files))
         return _Begun(tree, packer.start(tree, task), task)

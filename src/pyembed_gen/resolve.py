@@ -4,7 +4,6 @@ pip is asked what it would install (``--dry-run --report``), in a process in whi
 says that is not steered is never used. Of its report only what can be a wheel is taken.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from pyembed_gen import canary, closure, failure
+from pyembed_gen.download import hash_file
 from pyembed_gen.errors import PipError
 from pyembed_gen.failure import PipFailure, ResolveError
 from pyembed_gen.piprun import VERSION, Command, Outcome, Pip, warning
@@ -254,8 +254,7 @@ def _sum(archive: Mapping[str, Any], url: str, label: str) -> str:
     if path is None:
         return str(archive.get("hashes", {}).get("sha256", "")).lower()
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_file(path).sha256
     except OSError as error:
         raise PipError(f"reading {label} from {path}: {error.strerror or error}") from error
 
