@@ -14,8 +14,20 @@ import (
 	"pyembed.invalid/runtime/internal/manifest"
 )
 
-// heal puts right what is missing or changed in a tree that is there, file by file.
-func (t *Tree) heal(ctx context.Context) error {
+// heal puts right what is missing or changed in a tree that is there. What somebody
+// removes while it is being put right, before the stamp has it, is put right once more.
+func (t *Tree) heal(ctx context.Context) (err error) {
+	const most = 5
+	for range most {
+		if err = t.healOnce(ctx); !errors.Is(err, ErrPlace) || !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return err
+}
+
+// healOnce puts right what is missing or changed, file by file.
+func (t *Tree) healOnce(ctx context.Context) error {
 	d, err := t.diagnose(ctx)
 	if err != nil {
 		return err
